@@ -1,0 +1,106 @@
+"""The closed set of operations. One line says what each means; `uop/spec.py` says what is legal,
+`interpret.py` what it computes.
+
+Tensor level: whole arrays, shapes on every node. Kernel level: one scalar at a time, inside loops.
+Elementwise operations and CONST, VAR, CAST, WHERE are the same on both levels.
+"""
+
+from __future__ import annotations
+
+
+class Op:
+    """An operation: a name, how many sources it has (-1: any), and its meaning in a line."""
+
+    __slots__ = ("arity", "doc", "name")
+
+    def __init__(self, name: str, arity: int, doc: str) -> None:
+        self.name, self.arity, self.doc = name, arity, doc
+        BY_NAME[name] = self
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (BY_NAME.__getitem__, (self.name,))
+
+
+BY_NAME: dict[str, Op] = {}
+
+# Leaves.
+CONST = Op("CONST", 0, "a scalar; arg: the Python value")
+PARAM = Op("PARAM", -1, "an input of a graph; arg: (number, shape); src: its symbolic dims")
+BUFFER = Op("BUFFER", -1, "data on a device; arg: (storage, shape); src: its symbolic dims")
+VAR = Op("VAR", 0, "a symbolic integer; arg: (name, least, greatest)")
+ARANGE = Op("ARANGE", -1, "0, 1, ..., n-1; arg: (n,); src: n if symbolic")
+
+# Movement: no arithmetic, only a map from output indices to input indices. Never copies.
+RESHAPE = Op("RESHAPE", -1, "same elements in row-major order; arg: the new shape")
+PERMUTE = Op("PERMUTE", 1, "out axis i is in axis arg[i]")
+EXPAND = Op("EXPAND", -1, "axes of length 1 repeated; a scalar to any shape; arg: the new shape")
+PAD = Op("PAD", -1, "zeros added; arg: (lo, hi, lo, hi, ...) per axis, none negative")
+SHRINK = Op("SHRINK", -1, "out[i] = in[i + lo]; arg: (lo, length, lo, length, ...) per axis")
+FLIP = Op("FLIP", 1, "axes in arg reversed")
+SHEAR = Op("SHEAR", 1, "arg (axis, by, step, offset, length): out[.. i .. j ..] along axis and by "
+           "is in[.. i + step*j + offset .. j ..], 0 outside; windows of a convolution")  # fmt: skip
+
+# Elementwise, one source. Float results unless said otherwise.
+NEG = Op("NEG", 1, "-x")
+EXP = Op("EXP", 1, "e**x")
+LOG = Op("LOG", 1, "natural logarithm; NaN below 0, -inf at 0")
+SIN = Op("SIN", 1, "sine of radians")
+COS = Op("COS", 1, "cosine of radians")
+TANH = Op("TANH", 1, "hyperbolic tangent")
+SQRT = Op("SQRT", 1, "square root; NaN below 0")
+FLOOR = Op("FLOOR", 1, "the greatest integer not above x, as a float")
+ROUND = Op("ROUND", 1, "the nearest integer, ties to even, as a float")
+ABS = Op("ABS", 1, "|x|; ints wrap at their minimum")
+NOT = Op("NOT", 1, "bitwise for ints, logical for bool")
+CAST = Op("CAST", 1, "convert to dtype: floats round to nearest even, float to int truncates and "
+          "saturates (NaN: 0), int to int wraps, anything to bool is x != 0")  # fmt: skip
+BITCAST = Op("BITCAST", 1, "the same bits read as dtype; equal widths")
+STOP_GRADIENT = Op("STOP_GRADIENT", 1, "x, through which no derivative flows")
+CONTIGUOUS = Op("CONTIGUOUS", 1, "x, stored in a buffer of its own")
+
+# Elementwise, two sources of one dtype. A source of shape () is broadcast.
+ADD = Op("ADD", 2, "x + y; ints wrap; or on bool")
+SUB = Op("SUB", 2, "x - y; ints wrap")
+MUL = Op("MUL", 2, "x * y; ints wrap; and on bool")
+DIV = Op("DIV", 2, "x / y of floats")
+FLOORDIV = Op("FLOORDIV", 2, "floor(x / y) of ints; y = 0 gives -1, or the maximum if unsigned")
+MOD = Op("MOD", 2, "x - floor(x / y) * y of ints, the sign of y; y = 0 gives x")
+POW = Op("POW", 2, "x ** y of floats; IEEE 754 pow")
+MAX = Op("MAX", 2, "the greater; NaN if either is; or on bool")
+MIN = Op("MIN", 2, "the smaller; NaN if either is; and on bool")
+LT = Op("LT", 2, "x < y, bool")
+EQ = Op("EQ", 2, "x == y, bool")
+NE = Op("NE", 2, "x != y, bool; true for NaN with anything")
+AND = Op("AND", 2, "bitwise and of ints or bools")
+OR = Op("OR", 2, "bitwise or of ints or bools")
+XOR = Op("XOR", 2, "bitwise exclusive or of ints or bools")
+SHL = Op("SHL", 2, "x << y of ints; 0 if y is not less than the width")
+SHR = Op("SHR", 2, "x >> y of ints, keeping the sign; all sign bits if y is not less than the width")
+WHERE = Op("WHERE", 3, "y where x (bool) is true, else z")
+
+# Contractions and data-dependent access.
+REDUCE = Op("REDUCE", -1, "arg ('add'|'mul'|'max'|'min', axes): axes combined and dropped, in order; "
+            "in a kernel the ranges follow in src and axes is ()")  # fmt: skip
+GATHER = Op("GATHER", 2, "take_along_axis: out[.. i ..] = x[.. idx[.. i ..] ..] along axis arg; "
+            "idx has x's shape but for that axis; an index outside is clamped")  # fmt: skip
+SCATTER_ADD = Op("SCATTER_ADD", 2, "the adjoint: src (idx, g), arg (axis, length): zeros, with "
+                 "out[.. idx[.. i ..] ..] += g[.. i ..]; an index outside is clamped")  # fmt: skip
+
+# Kernel level.
+RANGE = Op("RANGE", 1, "a loop counter from 0 to src[0]-1; arg: (number, 'grid'|'loop'|'reduce')")
+ARG = Op("ARG", 0, "a buffer of the kernel; arg: (position, elements)")
+LOAD = Op("LOAD", -1, "src (ARG, index[, gate]): the element; with a gate, 0 where it is false")
+STORE = Op("STORE", -1, "src (ARG, index, value[, gate]): writes the element where the gate is true")
+KERNEL = Op("KERNEL", -1, "its STOREs; arg: name")
+
+UNARY = frozenset({NEG, EXP, LOG, SIN, COS, TANH, SQRT, FLOOR, ROUND, ABS, NOT})
+COMPARISONS = frozenset({LT, EQ, NE})
+BINARY = frozenset({ADD, SUB, MUL, DIV, FLOORDIV, MOD, POW, MAX, MIN, AND, OR, XOR, SHL, SHR})
+BINARY |= COMPARISONS
+ELEMENTWISE = UNARY | BINARY | {WHERE, CAST, BITCAST}
+IDENTITY = frozenset({STOP_GRADIENT, CONTIGUOUS})
+MOVEMENT = frozenset({RESHAPE, PERMUTE, EXPAND, PAD, SHRINK, FLIP, SHEAR})
+COMMUTATIVE = frozenset({ADD, MUL, MAX, MIN, AND, OR, XOR, EQ, NE})
