@@ -1,25 +1,18 @@
-"""Functions that rules/symbolic.upat names: folding of constants, and sums of index terms.
+"""Functions that rules/symbolic.upat names: constants, and what floats and shapes allow.
 
-An index expression's normal form is a sum of terms `x`, `x*c` in a fixed order, the constant last.
+Index arithmetic has its own modules, `sums.py` and `quotients.py`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cmp_to_key
 
-from anneal.uop import dtypes, ops
+from anneal.uop import ops
+from anneal.uop.dtypes import DType
 from anneal.uop.ops import Op
-from anneal.uop.symbolic import bounds, hi, lo
-from anneal.uop.uop import Scalar, UOp, cast_scalar, const
-
-__all__ = ["bounds", "fold", "hi", "in_order", "isint", "lo", "sum_form"]
-
-
-def isint(x: UOp) -> bool:
-    return x.dtype.kind in "iu"
-
+from anneal.uop.symbolic import bounds, lo, simplify_dim
+from anneal.uop.uop import Dim, Scalar, UOp, cast_scalar, const, dim_uop
 
 # -- folding ---------------------------------------------------------------------------------------
 
@@ -90,99 +83,139 @@ def _integer(op: Op, a: int, b: int, out: UOp) -> int:
     return (-1 if a < 0 else 0) if past else a >> b
 
 
-# -- order -----------------------------------------------------------------------------------------
+# -- what a dtype holds ----------------------------------------------------------------------------
+
+_FRACTION = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
+_EXPONENT = {"float16": 5, "bfloat16": 8, "float32": 8, "float64": 11}
 
 
-def _rank(u: UOp) -> tuple[str, str]:
-    return u.op.name, repr(u.arg)
+def holds(wide: DType, narrow: DType) -> bool:
+    """Whether every value of `narrow` is one of `wide`."""
+    if narrow.kind == "b" or wide is narrow:
+        return True
+    if wide.kind == "b":
+        return False
+    if narrow.kind == "f":
+        return (wide.kind == "f" and _FRACTION[wide.name] >= _FRACTION[narrow.name]
+                and _EXPONENT[wide.name] >= _EXPONENT[narrow.name])
+    if wide.kind == "f":
+        return _FRACTION[wide.name] >= narrow.bits - (narrow.kind == "i") and wide.bits > 16
+    return int(wide.min) <= int(narrow.min) and int(narrow.max) <= int(wide.max)
 
 
-def compare(a: UOp, b: UOp) -> int:
-    """Negative where `a` comes before `b`: by what they are, so the same in every process."""
-    todo = [(a, b)]
-    while todo:
-        x, y = todo.pop()
-        if x is y:
-            continue
-        if x.op is not y.op:
-            return -1 if x.op.name < y.op.name else 1
-        if x.arg != y.arg:
-            p, q = x.arg, y.arg
-            if x.op is ops.CONST:
-                return -1 if p < q else 1
-            if isinstance(p, tuple) and isinstance(q, tuple) and p[0] != q[0] \
-                    and type(p[0]) is type(q[0]) and isinstance(p[0], int | str):
-                return -1 if p[0] < q[0] else 1
-            return -1 if _rank(x) < _rank(y) else 1
-        if len(x.src) != len(y.src):
-            return len(x.src) - len(y.src)
-        if x.dtype is not y.dtype:
-            return -1 if x.dtype.name < y.dtype.name else 1
-        todo += zip(reversed(x.src), reversed(y.src), strict=True)
-    return 0
+def cast_passes(x: UOp, middle: UOp) -> bool:
+    """Whether `middle`, a cast of `x`, has the very value of `x`, which may then be cast itself."""
+    if holds(middle.dtype, x.dtype):
+        return True
+    if x.dtype.kind == "f" or middle.dtype.kind not in "iu":
+        return False
+    least, greatest = bounds(x)
+    return int(middle.dtype.min) <= least and greatest <= int(middle.dtype.max)
 
 
-_KEY = cmp_to_key(compare)
+def inverse_of_power_of_two(c: UOp) -> UOp | None:
+    """1/c where dividing by c is multiplying by it, exactly: c = 2**n, 1/c a normal number."""
+    if c.arg == 0 or not math.isfinite(c.arg) or abs(math.frexp(c.arg)[0]) != 0.5:
+        return None
+    least = 2.0 ** (2 - (1 << (_EXPONENT[c.dtype.name] - 1)))
+    inverse = const(1.0 / c.arg, c.dtype)
+    usable = least <= abs(inverse.arg) < math.inf and least <= abs(c.arg)
+    return inverse if usable else None
 
 
-def in_order(product: UOp) -> bool:
-    """Whether the factors of a product come in order, a constant last."""
-    a, b = product.src
-    return a.op is not ops.CONST and (b.op is ops.CONST or compare(a, b) <= 0)
+def multiply_by_inverse(x: UOp, c: UOp) -> UOp | None:
+    inverse = inverse_of_power_of_two(c)
+    return x * inverse if inverse is not None else None
 
 
-# -- sums ------------------------------------------------------------------------------------------
+def sum_of_copies(s: UOp, out: UOp) -> UOp | None:
+    """n copies of `s` added up, where that is exact in any order: ints, or a constant whole number
+    whose sum the float holds exactly."""
+    n = 1
+    for axis in out.arg[1]:
+        d = out.src[0].shape[axis]
+        if not isinstance(d, int):
+            return None
+        n *= d
+    if out.dtype.kind in "iu":
+        return s * n
+    if out.dtype.kind != "f" or s.op is not ops.CONST or s.arg != s.arg:
+        return None
+    exact = math.isfinite(s.arg) and s.arg == int(s.arg)
+    return const(s.arg * n, s.dtype) if exact and abs(s.arg) * n <= 2048 and s.arg else None
 
 
-def _term(u: UOp) -> tuple[UOp, int]:
-    """A term as (what, how often)."""
-    if u.op is ops.MUL and u.src[1].op is ops.CONST:
-        return u.src[0], u.src[1].arg
-    return u, 1
+# -- movement --------------------------------------------------------------------------------------
 
 
-def terms(u: UOp) -> tuple[list[tuple[UOp, int]], int]:
-    """The terms of a sum, and its constant."""
-    found: list[tuple[UOp, int]] = []
-    constant = 0
-    todo = [u]
-    while todo:
-        x = todo.pop()
-        if x.op is ops.ADD:
-            todo += (x.src[1], x.src[0])
-        elif x.op is ops.CONST:
-            constant += x.arg
-        else:
-            found.append(_term(x))
-    return found, constant
+def reshaped(x: UOp, out: UOp) -> UOp:
+    return x.reshape(out.shape)
 
 
-def sum_of(parts: list[tuple[UOp, int]], constant: int) -> UOp:
-    """The normal form of a sum, given its terms in order."""
-    total: UOp | None = None
-    for x, c in parts:
-        term = x if c == 1 else x * c
-        total = term if total is None else total + term
-    if total is None:
-        return const(constant, dtypes.index)
-    return total + constant if constant else total
+def expanded(x: UOp, out: UOp) -> UOp | None:
+    return x.expand(out.shape) if x.shape and out.ndim == x.ndim else None
 
 
-def sum_form(out: UOp) -> UOp | None:
-    """A sum with its terms in order, equal ones gathered, the constant last; None if it is."""
-    left, right = out.src
-    if right.op is not ops.ADD:
-        if right.op is ops.CONST:
-            if left.op is not ops.CONST and not (
-                left.op is ops.ADD and left.src[1].op is ops.CONST
-            ):
-                return None
-        else:
-            last = left.src[1] if left.op is ops.ADD else left
-            if last.op is not ops.CONST and compare(_term(last)[0], _term(right)[0]) < 0:
-                return None
-    parts, constant = terms(out)
-    gathered: dict[UOp, int] = {}
-    for x, c in parts:
-        gathered[x] = gathered.get(x, 0) + c
-    return sum_of([(x, gathered[x]) for x in sorted(gathered, key=_KEY) if gathered[x]], constant)
+def permuted(x: UOp, inner: tuple[int, ...], outer: tuple[int, ...]) -> UOp:
+    return x.permute(inner[i] for i in outer)
+
+
+def flipped(x: UOp, inner: tuple[int, ...], outer: tuple[int, ...]) -> UOp:
+    return x.flip(set(inner) ^ set(outer))
+
+
+def shrunk(x: UOp, out: UOp) -> UOp:
+    """The part of a part."""
+    inner, outer = out.src[0].dims, out.dims
+    lows = [_plus(a, b) for a, b in zip(inner[::2], outer[::2], strict=True)]
+    return x.shrink((lo, _plus(lo, n)) for lo, n in zip(lows, outer[1::2], strict=True))
+
+
+def padded(x: UOp, out: UOp) -> UOp:
+    """Zeros around zeros."""
+    total = [_plus(a, b) for a, b in zip(out.src[0].dims, out.dims, strict=True)]
+    return x.pad(zip(total[::2], total[1::2], strict=True))
+
+
+def _plus(a: Dim, b: Dim) -> Dim:
+    return simplify_dim(dim_uop(a) + b) if isinstance(a, UOp) or isinstance(b, UOp) else a + b
+
+
+def same_shape(x: UOp, out: UOp) -> bool:
+    return x.shape == out.shape
+
+
+def unpadded(x: UOp, out: UOp) -> UOp | None:
+    """A part of something padded that touches no padding is a part of what was padded."""
+    pads, dims = out.src[0].dims, out.dims
+    if any(isinstance(d, UOp) for d in (*pads, *dims, *x.shape)):
+        return None
+    parts = []
+    for size, before, low, n in zip(x.shape, pads[::2], dims[::2], dims[1::2], strict=True):
+        start = low - before
+        if start < 0 or start + n > size:
+            return None
+        parts.append((start, start + n))
+    return x.shrink(parts)
+
+
+def all_ones(x: UOp, out: UOp) -> UOp | None:
+    """A reduction over axes of length 1 only moves."""
+    axes = out.arg[1]
+    ones = axes and all(isinstance(x.shape[a], int) and x.shape[a] == 1 for a in axes)
+    return x.reshape(out.shape) if ones else None
+
+
+def not_empty(reduction: UOp) -> bool:
+    """Whether every reduced axis surely has an element."""
+    dims = (reduction.src[0].shape[a] for a in reduction.arg[1])
+    return all(lo(dim_uop(d)) > 0 for d in dims)
+
+
+def reduced_at_once(x: UOp, inner: tuple[str, tuple[int, ...]], out: UOp) -> UOp | None:
+    """A reduction of a reduction of the same kind, over the axes of both."""
+    how, axes = out.arg
+    if how != inner[0] or len(out.src) > 1 or len(out.src[0].src) > 1 or not axes:
+        return None
+    kept = [i for i in range(x.ndim) if i not in inner[1]]
+    return x.reduce(how, (*inner[1], *(kept[a] for a in axes)))

@@ -1,8 +1,8 @@
 """The rewrite engine: one ruleset applied to a graph, sources first, until no rule matches.
 
 In: root nodes and a RuleSet (compiled from `.upat` files by `uop/upat.py`). Out: the rewritten
-roots, of the same shapes and dtypes. Iterative: a chain of 50,000 nodes is no deeper for Python than
-one of five. Who wants to know what happened passes `record`; nobody else pays for it.
+roots, of the same shapes and dtypes. Iterative: a chain of 50,000 nodes is no deeper for Python
+than one of five. Who wants to know what happened passes `record`; nobody else pays for it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from anneal.uop import ops
 from anneal.uop.ops import Op
-from anneal.uop.uop import Origin, Scalar, UOp, const, rebuild, toposort
+from anneal.uop.uop import Scalar, UOp, rebuild, toposort
 
 Matcher = Callable[[UOp], tuple[UOp, int] | None]
 
@@ -193,7 +193,7 @@ def _conformed(before: UOp, after: UOp, rule: Rule) -> UOp:
                                f"{before.shape} into {after.shape}: {rule.text}")
         after = after.expand(before.shape)
     if after.origin is None and before.origin is not None and after is not before:
-        after.origin = Origin(before.origin.file, before.origin.line, before.origin.phase, rule.name)
+        after.origin = before.origin._replace(rule=rule.name)
     return after
 
 

@@ -1,7 +1,7 @@
 """The rule language: `.upat` text compiled to plain Python match functions, one per op.
 
 In: rule files (`anneal/rules/*.upat`). Out: modules (`anneal/rules/_*.py`) that export
-`RULES: RuleSet`; `python -m anneal.uop.upat` writes them all, `--check` says whether they are current.
+`RULES: RuleSet`; `python -m anneal.uop.upat` writes them all, with `--check` it only compares.
 
     # comment
     use anneal.rules.symbolic          functions for conditions and replacements come from there
@@ -13,10 +13,10 @@ lowercase name is a variable (twice the same: the same node); c, c0, c1, ... mat
 number, true, false, inf, nan match that constant of any dtype (0 is not -0.0); operators and calls
 are ops (`x // y`, `x == y`, `max(x, y)`, `where(p, x, y)`), `reduce[a](x)` binds the node's arg.
 Commutative ops match in both orders. An op with any number of sources may have more than written.
-In a replacement `out` is the matched node, numbers take the dtype of what they meet (alone: of `out`),
-and a function that returns None declines. `dtype` is one of any, index, int (index included), float,
-bool. A file that mentions the free name `g` holds gradient rules: match functions take `(out, g)`
-and give a tuple, one cotangent or None per source.
+In a replacement `out` is the matched node, numbers take the dtype of what they meet (alone: that of
+`out`), and a function that returns None declines. `dtype` is one of any, index, int (index too),
+float, bool. A file that mentions the free name `g` holds gradient rules: match functions take
+`(out, g)` and give a tuple, one cotangent or None per source.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def parse(text: str, file: str) -> tuple[Rule, ...]:
             found = re.fullmatch(r'(.*\S)\s*"([^"]*)"', rest)
             if not found or not word.isidentifier() or " -> " not in rest:
                 raise RuleSyntaxError(
-                    f'{file}:{line}: expected `name  pattern -> replacement [if condition]  "doc"`, '
-                    f"got: {entry}"
+                    f"{file}:{line}: expected `name  pattern -> replacement [if condition]  "
+                    f'"doc"`, got: {entry}'
                 )
             if any(r.name == word for r in rules):
                 raise RuleSyntaxError(f"{file}:{line}: a second rule called {word}")
@@ -223,7 +223,7 @@ def _constant_tests(pattern: ast.expr, arg: str, rule: Rule) -> list[str]:
     if text == "-0.0":
         return [f'str({arg}) == "-0.0"']
     if not re.fullmatch(r"-?(math\.inf|[\d.e+-]+)", text):
-        raise RuleSyntaxError(f"{rule.file}:{rule.line}: {text} is neither a variable nor a constant")
+        raise RuleSyntaxError(f"{rule.file}:{rule.line}: {text} is no variable and no constant")
     return [f"{arg} == {text}"]
 
 
@@ -411,8 +411,9 @@ def _module(rules: Sequence[Rule], bodies: dict[str, list[str]], title: str, gra
     words = set(re.findall(r"[A-Za-z_]\w*", code))
     imports = []
     for module in dict.fromkeys(m for r in rules for m in r.uses):
-        names = sorted(words & set(vars(importlib.import_module(module))) - {"UOp", "ops", "dtypes"})
-        names = [n for n in names if not n.startswith("__") and _used_freely(n, rules)]
+        space = vars(importlib.import_module(module))
+        names = [n for n in sorted(words & set(space)) if _used_freely(n, rules)
+                 and getattr(space[n], "__module__", None) == module]  # fmt: skip
         if names:
             imports.append(f"from {module} import {', '.join(names)}")
     result = "tuple[UOp | None, ...]" if gradient else "UOp"
@@ -427,7 +428,8 @@ def _module(rules: Sequence[Rule], bodies: dict[str, list[str]], title: str, gra
                 "    return None", ""]  # fmt: skip
     out += ["", "RULES = RuleSet(", "    ("]
     out += [f"        Rule({', '.join(repr(field) for field in r)})," for r in rules]
-    out += ["    ),", "    {" + ", ".join(f"ops.{op}: _{op.lower()}" for op in bodies) + "},", ")", ""]
+    table = ", ".join(f"ops.{op}: _{op.lower()}" for op in bodies)
+    out += ["    ),", f"    {{{table}}},", ")", ""]
     return "\n".join(out)
 
 
