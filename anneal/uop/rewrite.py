@@ -16,6 +16,7 @@ from anneal.uop.ops import Op
 from anneal.uop.uop import Scalar, UOp, rebuild, toposort
 
 Matcher = Callable[[UOp], tuple[UOp, int] | None]
+Cotangents = tuple[UOp | None, ...]
 
 # So many replacements waiting for one another is a ruleset that grows its own matches: the longest
 # honest wait is a term sinking through a sum, and sums of that many terms are no index expression.
@@ -71,6 +72,15 @@ class RuleSet:
         if len(rest) == len(self.rules):
             raise KeyError(f"no rule is called {name!r}")
         return load(rest)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GradientSet:
+    """Gradient rules: `match[op](node, g)` gives the cotangents of the node's sources, None for a
+    source without one, and the rule's place in `rules`; or None: no rule applies."""
+
+    rules: tuple[Rule, ...]
+    match: Mapping[Op, Callable[[UOp, UOp], tuple[Cotangents, int] | None]]
 
 
 def _either(ours: Matcher | None, theirs: Matcher, offset: int) -> Matcher:

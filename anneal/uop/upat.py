@@ -16,7 +16,7 @@ Commutative ops match in both orders. An op with any number of sources may have 
 In a replacement `out` is the matched node, numbers take the dtype of what they meet (alone: that of
 `out`), and a function that returns None declines. `dtype` is one of any, index, int (index too),
 float, bool. A file that mentions the free name `g` holds gradient rules: match functions take
-`(out, g)` and give a tuple, one cotangent or None per source.
+`(out, g)` and give a tuple, one cotangent or None per source; `RULES` is a GradientSet.
 """
 
 from __future__ import annotations
@@ -334,9 +334,10 @@ def compile_rules(rules: Sequence[Rule], title: str) -> str:
             indent = "        "
         scopes[op] = rule.scope
         result = _replacement(rule, replacement, gradient)
+        declines = not gradient and _may_decline(replacement)
         lines.append(f"{indent}# {rule.name}: {rule.text}")
         for steps in _alternatives(rule, pattern, condition):
-            lines += _emit(steps, condition, result, number, indent, _may_decline(replacement))
+            lines += _emit(steps, condition, result, number, indent, declines)
     return _module(rules, bodies, title, gradient)
 
 
@@ -416,17 +417,18 @@ def _module(rules: Sequence[Rule], bodies: dict[str, list[str]], title: str, gra
                  and getattr(space[n], "__module__", None) == module]  # fmt: skip
         if names:
             imports.append(f"from {module} import {', '.join(names)}")
+    kind = "GradientSet" if gradient else "RuleSet"
     result = "tuple[UOp | None, ...]" if gradient else "UOp"
     given = "out: UOp, g: UOp" if gradient else "out: UOp"
     out = [f'"""Generated from {title} by `python -m anneal.uop.upat`: not to be edited."""', "",
            "# ruff: noqa", "# mypy: ignore-errors", "from __future__ import annotations", "",
            "import math", "", "from anneal.uop import dtypes, ops",
-           "from anneal.uop.rewrite import Rule, RuleSet, build", "from anneal.uop.uop import UOp",
+           f"from anneal.uop.rewrite import Rule, {kind}, build", "from anneal.uop.uop import UOp",
            *imports, ""]  # fmt: skip
     for op, lines in bodies.items():
         out += ["", f"def _{op.lower()}({given}) -> tuple[{result}, int] | None:", *lines,
                 "    return None", ""]  # fmt: skip
-    out += ["", "RULES = RuleSet(", "    ("]
+    out += ["", f"RULES = {kind}(", "    ("]
     out += [f"        Rule({', '.join(repr(field) for field in r)})," for r in rules]
     table = ", ".join(f"ops.{op}: _{op.lower()}" for op in bodies)
     out += ["    ),", f"    {{{table}}},", ")", ""]
