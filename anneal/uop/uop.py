@@ -60,9 +60,10 @@ def live_nodes() -> int:
 
 class UOp:
     """One node. `traced`: some PARAM is below it. `value`: a node that already holds its value
-    (a BUFFER after it was computed; the argument a PARAM stands for); `origin`: see Origin."""
+    (a BUFFER after it was computed; the argument a PARAM stands for); `depth`: the longest way down
+    to a leaf; `origin`: see Origin."""
 
-    __slots__ = ("__weakref__", "_bounds", "arg", "dtype", "op", "origin", "shape", "src",
+    __slots__ = ("__weakref__", "_bounds", "arg", "depth", "dtype", "op", "origin", "shape", "src",
                  "traced", "value")  # fmt: skip
     op: Op
     dtype: DType
@@ -70,6 +71,7 @@ class UOp:
     arg: Any
     shape: Shape
     traced: bool
+    depth: int
     origin: Origin | None
     value: UOp | None
     _bounds: tuple[Any, Any] | None
@@ -88,13 +90,16 @@ class UOp:
         self.origin = self.value = self._bounds = None
         traced = op is ops.PARAM
         shape: Shape = ()
+        depth = -1
         for s in src:
             if s.traced:
                 traced = True
+            if s.depth > depth:
+                depth = s.depth
             if s.shape:
                 if not shape:
                     shape = s.shape
-        self.traced = traced
+        self.traced, self.depth = traced, depth + 1
         rule = _SHAPES.get(op)
         if rule is not None:
             shape = rule(op, src, arg)

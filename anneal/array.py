@@ -1,0 +1,832 @@
+"""Array: the one value users hold. It wraps a UOp and is lazy: operations build the graph, reading
+a value runs it.
+
+In: Python scalars, nested lists, NumPy arrays (`asarray`), UOps (`make`). Out: Arrays; `realize`
+executes what several of them need as one graph. The rest of the frontend builds on `asarray`,
+`promote`, `broadcast` and `make`. NumPy is imported where data crosses the border, not before.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Union
+
+from anneal import errors
+from anneal.uop import dtypes, ops
+from anneal.uop.dtypes import DType
+from anneal.uop.uop import (
+    Dim,
+    Graph,
+    Origin,
+    Shape,
+    UOp,
+    buffer,
+    const,
+    param,
+    same_dim,
+    show_shape,
+    substitute,
+    toposort,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ArrayLike = Union["Array", bool, int, float, "np.ndarray[Any, Any]", Sequence[Any]]
+
+# An un-jitted loop is cut into graphs of this depth: long enough to fuse everything worth fusing,
+# short enough that a graph is compiled in the time of a blink.
+MOST_PENDING = 1000
+
+
+# -- provenance ------------------------------------------------------------------------------------
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_CLI = _PACKAGE + "cli" + os.sep  # the train commands are programs like a user's
+_is_ours: dict[str, bool] = {}
+
+
+def user_origin(phase: str = "forward", rule: str | None = None) -> Origin | None:
+    """The file and line of the innermost frame outside this package."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        ours = _is_ours.get(file)
+        if ours is None:
+            ours = file.startswith(_PACKAGE) and not file.startswith(_CLI)
+            _is_ours[file] = ours
+        if not ours:
+            return Origin(file, frame.f_lineno, phase, rule)
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def make(uop: UOp, weak_type: bool = False) -> Array:
+    """An Array of `uop`; the nodes below it that have no origin get the user's line."""
+    if uop.origin is None:
+        origin = user_origin()
+        if origin is not None:
+            todo = [uop]
+            while todo:
+                u = todo.pop()
+                if u.origin is None:
+                    u.origin = origin
+                    todo.extend(u.src)
+    out = Array(uop, weak_type)
+    if uop.depth > MOST_PENDING and not uop.traced:
+        realize((out,))
+    return out
+
+
+# -- Array -----------------------------------------------------------------------------------------
+
+_numpy_module: Any = None
+
+
+def _np() -> Any:
+    """anneal.numpy, which is built on this module."""
+    global _numpy_module
+    if _numpy_module is None:
+        import anneal.numpy
+
+        _numpy_module = anneal.numpy
+    return _numpy_module
+
+
+class Array:
+    """An n-dimensional array of one dtype, immutable and lazy.
+
+    Made by `anneal.numpy` functions, not by this constructor. `weak_type`: the dtype came from a
+    Python scalar and yields to others' (https://docs.jax.dev/en/latest/type_promotion.html).
+
+    >>> import anneal.numpy as anp
+    >>> x = anp.asarray([1.0, 2.0, 3.0])
+    >>> (x * 2).tolist()
+    [2.0, 4.0, 6.0]
+    """
+
+    __slots__ = ("__weakref__", "_uop", "weak_type")
+    __array_priority__ = 100  # NumPy's operators leave the work to ours
+
+    def __init__(self, uop: UOp, weak_type: bool = False) -> None:
+        self._uop = uop
+        self.weak_type = weak_type
+
+    @property
+    def uop(self) -> UOp:
+        """The node of this value: its BUFFER once it was computed."""
+        u = self._uop
+        if u.value is not None and not u.traced:
+            u = self._uop = u.value
+        return u
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._uop.shape  # type: ignore[return-value]
+
+    @property
+    def dtype(self) -> DType:
+        return self._uop.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self._uop.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    @property
+    def T(self) -> Array:
+        """The axes in reverse order."""
+        return self._call("transpose")
+
+    @property
+    def mT(self) -> Array:
+        """The last two axes swapped."""
+        return self._call("swapaxes", -1, -2)
+
+    @property
+    def at(self) -> Any:
+        """`x.at[i].set(v)`, `.add(v)`, ...: a new array with some elements changed."""
+        return _np().At(self)
+
+    # -- reading a value ----------------------------------------------------------------------
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The value as a NumPy array, computed now if it was not.
+
+        Raises TracerArrayConversionError inside `jit`.
+        """
+        return self._read(errors.TracerArrayConversionError, "converted to a NumPy array")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        value = self.numpy()
+        if dtype is not None and value.dtype != dtype:
+            return value.astype(dtype)
+        return value.copy() if copy else value
+
+    def item(self) -> bool | int | float:
+        """The one element as a Python scalar; ValueError if there is not exactly one."""
+        return self._scalar(errors.ConcretizationTypeError, "converted to a Python scalar")
+
+    def tolist(self) -> Any:
+        """The value as nested lists of Python scalars (a scalar for shape ())."""
+        return self.numpy().tolist()
+
+    def __bool__(self) -> bool:
+        return bool(self._scalar(errors.TracerBoolConversionError, "used as a Python bool"))
+
+    def __int__(self) -> int:
+        return int(self._scalar(errors.TracerIntegerConversionError, "used as a Python int"))
+
+    def __float__(self) -> float:
+        return float(self._scalar(errors.ConcretizationTypeError, "used as a Python float"))
+
+    def __index__(self) -> int:
+        if not self.dtype.is_int or self.shape != ():
+            raise TypeError(f"only integer arrays of shape () can be an index, got {describe(self)}")
+        return int(self)
+
+    def _scalar(self, error: type[errors.ConcretizationTypeError], what: str) -> bool | int | float:
+        u = self._uop
+        if u.op is ops.CONST:
+            return u.arg  # type: ignore[no-any-return]
+        if self.size != 1:
+            raise ValueError(
+                f"an array of shape {show_shape(u.shape)} cannot be {what}: it has {self.size} "
+                "elements, not one; reduce it first, e.g. with .all(), .any() or .sum()"
+            )
+        return self._read(error, what).item()  # type: ignore[no-any-return]
+
+    def _read(
+        self, error: type[errors.ConcretizationTypeError], what: str
+    ) -> np.ndarray[Any, Any]:
+        return read(_computed(self.uop, error, what), self.shape)
+
+    def block_until_ready(self) -> Array:
+        """Computes the value if it was not, waits for the device, and returns self."""
+        self._read(errors.ConcretizationTypeError, "waited for")
+        return self
+
+    def is_deleted(self) -> bool:
+        """Whether the memory was donated to a jitted function."""
+        u = self.uop
+        return u.op is ops.BUFFER and bool(u.arg[0].deleted)
+
+    def __repr__(self) -> str:
+        if self._uop.traced and not is_known(self._uop):
+            return f"Array(traced, {describe(self)})"
+        if self.is_deleted():
+            return f"Array(deleted, {describe(self)})"
+        import numpy as np
+
+        text = np.array2string(self.numpy(), separator=", ", prefix="Array(", threshold=200)
+        weak = ", weak_type=True" if self.weak_type else ""
+        return f"Array({text}, dtype={self.dtype.name}{weak})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and self.shape == () else format(str(self), spec)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of an array of shape ()")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Array]:
+        if not self.shape:
+            raise TypeError("iteration over an array of shape ()")
+        return (self[i] for i in range(self.shape[0]))
+
+    def __getitem__(self, key: Any) -> Array:
+        return _np().getitem(self, key)  # type: ignore[no-any-return]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise TypeError("arrays are immutable: instead of x[i] = v write x = x.at[i].set(v)")
+
+    # -- operators ----------------------------------------------------------------------------
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _call(self, name: str, *args: Any, **kwargs: Any) -> Array:
+        return getattr(_np(), name)(self, *args, **kwargs)  # type: ignore[no-any-return]
+
+    def _binary(self, name: str, other: Any) -> Array:
+        if not _is_operand(other):
+            return NotImplemented
+        return getattr(_np(), name)(self, other)  # type: ignore[no-any-return]
+
+    def _reflected(self, name: str, other: Any) -> Array:
+        if not _is_operand(other):
+            return NotImplemented
+        return getattr(_np(), name)(other, self)  # type: ignore[no-any-return]
+
+    def __add__(self, other: Any) -> Array:
+        return self._binary("add", other)
+
+    def __radd__(self, other: Any) -> Array:
+        return self._reflected("add", other)
+
+    def __sub__(self, other: Any) -> Array:
+        return self._binary("subtract", other)
+
+    def __rsub__(self, other: Any) -> Array:
+        return self._reflected("subtract", other)
+
+    def __mul__(self, other: Any) -> Array:
+        return self._binary("multiply", other)
+
+    def __rmul__(self, other: Any) -> Array:
+        return self._reflected("multiply", other)
+
+    def __truediv__(self, other: Any) -> Array:
+        return self._binary("true_divide", other)
+
+    def __rtruediv__(self, other: Any) -> Array:
+        return self._reflected("true_divide", other)
+
+    def __floordiv__(self, other: Any) -> Array:
+        return self._binary("floor_divide", other)
+
+    def __rfloordiv__(self, other: Any) -> Array:
+        return self._reflected("floor_divide", other)
+
+    def __mod__(self, other: Any) -> Array:
+        return self._binary("remainder", other)
+
+    def __rmod__(self, other: Any) -> Array:
+        return self._reflected("remainder", other)
+
+    def __pow__(self, other: Any) -> Array:
+        return self._binary("power", other)
+
+    def __rpow__(self, other: Any) -> Array:
+        return self._reflected("power", other)
+
+    def __matmul__(self, other: Any) -> Array:
+        return self._binary("matmul", other)
+
+    def __rmatmul__(self, other: Any) -> Array:
+        return self._reflected("matmul", other)
+
+    def __and__(self, other: Any) -> Array:
+        return self._binary("bitwise_and", other)
+
+    def __rand__(self, other: Any) -> Array:
+        return self._reflected("bitwise_and", other)
+
+    def __or__(self, other: Any) -> Array:
+        return self._binary("bitwise_or", other)
+
+    def __ror__(self, other: Any) -> Array:
+        return self._reflected("bitwise_or", other)
+
+    def __xor__(self, other: Any) -> Array:
+        return self._binary("bitwise_xor", other)
+
+    def __rxor__(self, other: Any) -> Array:
+        return self._reflected("bitwise_xor", other)
+
+    def __lshift__(self, other: Any) -> Array:
+        return self._binary("left_shift", other)
+
+    def __rlshift__(self, other: Any) -> Array:
+        return self._reflected("left_shift", other)
+
+    def __rshift__(self, other: Any) -> Array:
+        return self._binary("right_shift", other)
+
+    def __rrshift__(self, other: Any) -> Array:
+        return self._reflected("right_shift", other)
+
+    def __eq__(self, other: object) -> Array:  # type: ignore[override]
+        return self._binary("equal", other)
+
+    def __ne__(self, other: object) -> Array:  # type: ignore[override]
+        return self._binary("not_equal", other)
+
+    def __lt__(self, other: Any) -> Array:
+        return self._binary("less", other)
+
+    def __le__(self, other: Any) -> Array:
+        return self._binary("less_equal", other)
+
+    def __gt__(self, other: Any) -> Array:
+        return self._binary("greater", other)
+
+    def __ge__(self, other: Any) -> Array:
+        return self._binary("greater_equal", other)
+
+    def __neg__(self) -> Array:
+        return self._call("negative")
+
+    def __pos__(self) -> Array:
+        return self
+
+    def __abs__(self) -> Array:
+        return self._call("abs")
+
+    def __invert__(self) -> Array:
+        return self._call("invert")
+
+    def __round__(self, digits: int = 0) -> Array:
+        return self._call("round", digits)
+
+    # -- methods: the anneal.numpy functions of the same names ----------------------------------
+
+    def astype(self, dtype: Any) -> Array:
+        """The same values as `dtype`; floats round to nearest even, floats to ints truncate."""
+        return make(self.uop.cast(as_dtype(dtype)))
+
+    def reshape(self, *shape: Any, order: str = "C") -> Array:
+        return self._call("reshape", shape[0] if len(shape) == 1 else shape, order=order)
+
+    def transpose(self, *axes: Any) -> Array:
+        if not axes or axes == (None,):
+            return self._call("transpose")
+        return self._call("transpose", axes[0] if isinstance(axes[0], tuple | list) else axes)
+
+    def ravel(self) -> Array:
+        return self._call("ravel")
+
+    def flatten(self) -> Array:
+        return self._call("ravel")
+
+    def squeeze(self, axis: Any = None) -> Array:
+        return self._call("squeeze", axis)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Array:
+        return self._call("swapaxes", axis1, axis2)
+
+    def sum(self, axis: Any = None, **kwargs: Any) -> Array:
+        return self._call("sum", axis, **kwargs)
+
+    def prod(self, axis: Any = None, **kwargs: Any) -> Array:
+        return self._call("prod", axis, **kwargs)
+
+    def mean(self, axis: Any = None, **kwargs: Any) -> Array:
+        return self._call("mean", axis, **kwargs)
+
+    def var(self, axis: Any = None, **kwargs: Any) -> Array:
+        return self._call("var", axis, **kwargs)
+
+    def std(self, axis: Any = None, **kwargs: Any) -> Array:
+        return self._call("std", axis, **kwargs)
+
+    def max(self, axis: Any = None, **kwargs: Any) -> Array:
+        return self._call("max", axis, **kwargs)
+
+    def min(self, axis: Any = None, **kwargs: Any) -> Array:
+        return self._call("min", axis, **kwargs)
+
+    def argmax(self, axis: Any = None, **kwargs: Any) -> Array:
+        return self._call("argmax", axis, **kwargs)
+
+    def argmin(self, axis: Any = None, **kwargs: Any) -> Array:
+        return self._call("argmin", axis, **kwargs)
+
+    def all(self, axis: Any = None, **kwargs: Any) -> Array:
+        return self._call("all", axis, **kwargs)
+
+    def any(self, axis: Any = None, **kwargs: Any) -> Array:
+        return self._call("any", axis, **kwargs)
+
+    def cumsum(self, axis: Any = None, **kwargs: Any) -> Array:
+        return self._call("cumsum", axis, **kwargs)
+
+    def dot(self, other: Any) -> Array:
+        return self._call("dot", other)
+
+    def take(self, indices: Any, axis: Any = None, **kwargs: Any) -> Array:
+        return self._call("take", indices, axis, **kwargs)
+
+    def repeat(self, repeats: int, axis: Any = None) -> Array:
+        return self._call("repeat", repeats, axis)
+
+    def clip(self, min: Any = None, max: Any = None) -> Array:
+        return self._call("clip", min, max)
+
+    def round(self, decimals: int = 0) -> Array:
+        return self._call("round", decimals)
+
+    def copy(self) -> Array:
+        """Self: an array never changes."""
+        return self
+
+
+def _is_operand(x: object) -> bool:
+    return isinstance(x, Array | bool | int | float | list) or hasattr(x, "__array__")
+
+
+def describe(x: Array | UOp) -> str:
+    """Dtype and shape as in JAX: "float32[3,4]"."""
+    from anneal.uop.show import dim_text
+
+    return f"{x.dtype.name}[{','.join(dim_text(d) for d in x.shape)}]"
+
+
+# -- what users give -------------------------------------------------------------------------------
+
+_NARROW = {dtypes.int64: dtypes.int32, dtypes.uint64: dtypes.uint32, dtypes.float64: dtypes.float32}
+_OF_PYTHON = {bool: dtypes.bool_, int: dtypes.int32, float: dtypes.float32}
+
+
+def as_dtype(dtype: Any) -> DType:
+    """The DType that `dtype` (a DType, its name, a Python or NumPy type) means.
+
+    64-bit types become 32-bit ones with a warning, as in JAX without x64. Raises TypeError.
+
+    >>> as_dtype("bfloat16"), as_dtype(int)
+    (bfloat16, int32)
+    """
+    if isinstance(dtype, DType):
+        found = dtype
+    elif isinstance(dtype, type) and dtype in _OF_PYTHON:
+        return _OF_PYTHON[dtype]
+    elif isinstance(dtype, str):
+        found = dtypes.by_name(dtype)
+    else:
+        import numpy as np
+
+        found = dtypes.by_name(np.dtype(dtype).name)
+    narrow = _NARROW.get(found)
+    if narrow is None:
+        return found
+    warnings.warn(f"dtype {found} was asked for; without 64-bit types {narrow} is used",
+                  stacklevel=3)  # fmt: skip
+    return narrow
+
+
+def asarray(x: Any, dtype: Any = None) -> Array:
+    """`x` as an Array: Python scalars are weakly typed, 64-bit NumPy data becomes 32-bit.
+
+    Raises TypeError for what is no number, OverflowError for integers beyond the dtype.
+
+    >>> asarray(3).dtype, asarray(3).weak_type
+    (int32, True)
+    """
+    if isinstance(x, Array):
+        return x if dtype is None else x.astype(dtype)
+    if isinstance(x, bool | int | float):
+        return _of_scalar(x, dtype)
+    if isinstance(x, list | tuple) and _holds_arrays(x):
+        out = _np().stack([asarray(e) for e in x])
+        return out if dtype is None else out.astype(dtype)
+    if isinstance(x, list | tuple) or hasattr(x, "__array__") or hasattr(x, "__array_interface__"):
+        return _of_host(x, dtype)
+    raise TypeError(f"expected an array, a number or nested lists of numbers, got {type(x).__name__}")
+
+
+def _of_scalar(x: bool | int | float, dtype: Any) -> Array:
+    if isinstance(x, bool):
+        own = dtypes.bool_
+    elif isinstance(x, int):
+        own = dtypes.int32
+    else:
+        own = dtypes.float32
+    target = own if dtype is None else as_dtype(dtype)
+    if isinstance(x, int) and target.is_int and not target.min <= x <= target.max:
+        raise OverflowError(f"the Python int {x} does not fit {target}")
+    return make(const(x, own).cast(target) if own is dtypes.float32 and not target.is_float
+                else const(x, target), weak_type=dtype is None)  # fmt: skip
+
+
+def _holds_arrays(x: Sequence[Any]) -> bool:
+    return any(isinstance(e, Array) or (isinstance(e, list | tuple) and _holds_arrays(e)) for e in x)
+
+
+def _of_host(x: Any, dtype: Any) -> Array:
+    import numpy as np
+
+    data = np.asarray(x)
+    if data.dtype.kind == "f" and not data.size and isinstance(x, list | tuple):
+        data = data.astype(np.float32)
+    try:
+        own = dtypes.by_name(data.dtype.name)
+    except TypeError:
+        raise TypeError(
+            f"arrays hold bools, integers and floats, not NumPy's {data.dtype}"
+        ) from None
+    narrow = _NARROW.get(own, own)
+    if narrow is not own:
+        if narrow.is_int and data.size and not (
+            narrow.min <= data.min() and data.max() <= narrow.max
+        ):
+            raise OverflowError(f"{own} values from {data.min()} to {data.max()} do not fit {narrow}")
+        with np.errstate(over="ignore"):
+            data = data.astype(narrow.name)
+    out = of_numpy(data, narrow)
+    return out if dtype is None else out.astype(dtype)
+
+
+def of_numpy(data: np.ndarray[Any, Any], dtype: DType) -> Array:
+    """An Array of host data that already has `dtype`; the data is copied."""
+    if data.ndim == 0:
+        return make(const(data.item(), dtype))
+    node = buffer(HostBuffer(data.copy(order="C"), dtype), dtype, data.shape)
+    return make(node)
+
+
+class HostBuffer:
+    """Data that the user gave, on the host until the first graph that reads it runs."""
+
+    __slots__ = ("__weakref__", "data", "deleted", "dtype", "size", "uploaded")
+
+    def __init__(self, data: np.ndarray[Any, Any], dtype: DType) -> None:
+        data.flags.writeable = False
+        self.data = data
+        self.dtype = dtype
+        self.size = data.size
+        self.deleted = False
+        self.uploaded: Any = None
+
+    def __repr__(self) -> str:
+        return f"HostBuffer({self.dtype}, {self.size})"
+
+
+def promote(*arrays: Any) -> tuple[list[Array], DType, bool]:
+    """`arrays` as Arrays of the one dtype that JAX's lattice gives them, that dtype, and whether
+    it is weak. TypeError where 32 bits hold no common dtype."""
+    out = [a if isinstance(a, Array) else asarray(a) for a in arrays]
+    dtype, weak = out[0].dtype, out[0].weak_type
+    same = True
+    for a in out[1:]:
+        if a.dtype is not dtype or a.weak_type is not weak:
+            dtype, weak = dtypes.promote(dtype, weak, a.dtype, a.weak_type)
+            same = False
+    if not same:
+        out = [a if a.dtype is dtype else Array(a.uop.cast(dtype), weak) for a in out]
+    return out, dtype, weak
+
+
+def broadcast_shapes(*shapes: Shape) -> Shape:
+    """The shape that NumPy broadcasting gives; ValueError names the shapes."""
+    out: tuple[Dim, ...] = ()
+    for shape in shapes:
+        if shape == out or not shape:
+            continue
+        if len(shape) > len(out):
+            out, shape = shape, out
+        merged = list(out)
+        for i in range(1, len(shape) + 1):
+            a, b = merged[-i], shape[-i]
+            if isinstance(a, int) and a == 1:
+                merged[-i] = b
+            elif not (isinstance(b, int) and b == 1) and not same_dim(a, b):
+                raise ValueError(
+                    f"cannot broadcast shapes {' and '.join(show_shape(s) for s in shapes)}: "
+                    f"axis {-i} is {a} in one and {b} in another; they must be equal or 1"
+                )
+        out = tuple(merged)
+    return out
+
+
+def broadcast(*arrays: Any) -> list[Array]:
+    """`arrays` expanded to one shape by NumPy's rules; those of shape () stay so, for the IR
+    broadcasts them itself. ValueError names the shapes."""
+    out = [a if isinstance(a, Array) else asarray(a) for a in arrays]
+    first = out[0].shape
+    for a in out:
+        if a.shape != first:
+            break
+    else:
+        return out
+    shape = broadcast_shapes(*[a.shape for a in out])
+    return [a if a.shape == () or a.shape == shape
+            else Array(a.uop.broadcast_to(shape), a.weak_type) for a in out]  # fmt: skip
+
+
+# -- running ---------------------------------------------------------------------------------------
+
+
+def realize(arrays: Sequence[Array]) -> None:
+    """Computes `arrays`, as one graph; afterwards each is its BUFFER.
+
+    Raises ConcretizationTypeError for values of a trace in progress, DeletedArrayError for arrays
+    whose memory was donated.
+    """
+    todo = list(dict.fromkeys(u for a in arrays if (u := a.uop).op is not ops.BUFFER))
+    execute([u for u in todo if not u.traced])
+    for u in todo:
+        if u.traced:
+            _computed(u, errors.ConcretizationTypeError, "computed")
+
+
+def _computed(u: UOp, error: type[errors.ConcretizationTypeError], what: str) -> UOp:
+    """The BUFFER that holds the value of `u`; `error` where an argument's value is not known."""
+    if u.op is ops.BUFFER:
+        return u
+    if u.value is None or u.op is ops.PARAM:
+        known = _bound(u, error, what) if u.traced else u
+        if known.op is ops.BUFFER:
+            return known
+        if known.value is None:
+            execute([known])
+        if u.op is ops.PARAM:
+            assert known.value is not None
+            return known.value
+        u.value = known.value
+    assert u.value is not None
+    return u.value
+
+
+def _bound(u: UOp, error: type[errors.ConcretizationTypeError], what: str) -> UOp:
+    """`u` with every PARAM replaced by the argument that it stands for."""
+    top = u
+    while u.traced:
+        nodes = toposort([u], stop=lambda n: n.value is not None)
+        values = {n: n.value for n in nodes if n.value is not None and n.traced}
+        missing = [n for n in nodes if n.op is ops.PARAM and n.value is None]
+        if missing:
+            raise _unknown(top, missing, error, what)
+        u = substitute([u], values)[0]
+    return u
+
+
+def execute(roots: Sequence[UOp]) -> None:
+    """Runs the graph of `roots` (distinct, untraced) and sets their `value`."""
+    roots = [u for u in roots if u.value is None and u.op is not ops.BUFFER]
+    constants = [u for u in roots if u.op is ops.CONST]
+    for u in constants:
+        u.value = _constant_buffer(u)
+    roots = [u for u in roots if u.op is not ops.CONST]
+    if not roots:
+        return
+    from anneal import device
+
+    graph, leaves = close_over(roots)
+    storages = device.compile(graph, frozenset())(device_storages(leaves))
+    for u, storage in zip(roots, storages, strict=True):
+        u.value = buffer(storage, u.dtype, u.shape)
+        u.value.origin = u.origin
+
+
+def _constant_buffer(u: UOp) -> UOp:
+    import numpy as np
+
+    return buffer(HostBuffer(np.array(u.arg, numpy_dtype(u.dtype)), u.dtype), u.dtype, ())
+
+
+def numpy_dtype(dtype: DType) -> np.dtype[Any]:
+    """NumPy's dtype for ours; ml_dtypes' for bfloat16."""
+    import numpy as np
+
+    if dtype is dtypes.bfloat16:
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(dtype.name)
+
+
+def close_over(roots: Sequence[UOp], inputs: Sequence[UOp] = ()) -> tuple[Graph, list[UOp]]:
+    """The graph of `roots` as a function of data: after `inputs` come fresh PARAMs in the place of
+    the BUFFERs, which are returned in that order. Untraced nodes that hold their value count as it.
+    """
+    mapping: dict[UOp, UOp] = {}
+    leaves: dict[UOp, UOp] = {}
+    for u in toposort(roots, stop=lambda n: n.value is not None and not n.traced):
+        held = u if u.op is ops.BUFFER else None if u.traced else u.value
+        if held is not None:
+            if held not in leaves:
+                leaves[held] = param(held.dtype, held.shape)
+            mapping[u] = leaves[held]
+    outputs = substitute(roots, mapping)
+    return Graph((*inputs, *leaves.values()), tuple(outputs)), list(leaves)
+
+
+def device_storages(leaves: Sequence[UOp]) -> list[Any]:
+    """The storages of BUFFER nodes, uploaded where they were still on the host."""
+    return [device_storage(u) for u in leaves]
+
+
+def device_storage(u: UOp) -> Any:
+    """The device's storage of a BUFFER node. DeletedArrayError if it was donated."""
+    storage = u.arg[0]
+    if storage.deleted:
+        raise errors.DeletedArrayError(
+            f"an array {describe(u)} was used after its memory was donated to a jitted function "
+            "(donate_argnums): use that function's result instead, or do not donate it"
+        )
+    if not isinstance(storage, HostBuffer):
+        return storage
+    if storage.uploaded is None:
+        from anneal import device
+
+        storage.uploaded = device.upload(storage.data)
+    return storage.uploaded
+
+
+def read(u: UOp, shape: Shape) -> np.ndarray[Any, Any]:
+    """The data of a BUFFER node as a NumPy array of `shape`."""
+    storage = u.arg[0]
+    if isinstance(storage, HostBuffer) and not storage.deleted:
+        return storage.data
+    from anneal import device
+
+    return device.read(device_storage(u)).reshape(shape)  # type: ignore[no-any-return]
+
+
+# -- values that are not there ---------------------------------------------------------------------
+
+
+def is_known(u: UOp) -> bool:
+    """Whether the value of `u` could be read now: it depends on no argument without a value."""
+    todo, seen = [u], set[UOp]()
+    while todo:
+        for n in toposort([todo.pop()], stop=lambda n: n.value is not None or n in seen):
+            if n in seen:
+                continue
+            seen.add(n)
+            if n.value is not None and n.value.traced:
+                todo.append(n.value)
+            elif n.op is ops.PARAM and n.value is None:
+                return False
+    return True
+
+
+def _unknown(
+    u: UOp, params: Sequence[UOp], error: type[errors.ConcretizationTypeError], what: str
+) -> Exception:
+    """The error for reading `u`, which depends on `params`, whose values are not known."""
+    leaked = [p for p in params if p.origin is None or p.origin.phase == LEAKED]
+    if leaked:
+        return errors.UnexpectedTracerError(leak_message(u, leaked))
+    names = [p.origin.rule or "an argument" for p in params if p.origin is not None]
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    at = f" made at {u.origin.file}:{u.origin.line}" if u.origin is not None else ""
+    return error(
+        f"a value {describe(u)}{at} was {what} while `jit` traces the function: it depends on "
+        f"{shown}, known there only by shape and dtype. {_FIXES.get(error, _FIX)}"
+    )
+
+
+# The phase of a PARAM's origin: `rule` is then the path of the argument and its function.
+ARGUMENT = "argument"
+LEAKED = "argument of a finished trace"
+_FIX = "Move this out of the jitted function, or mark the argument static with static_argnums."
+_FIXES = {
+    errors.TracerBoolConversionError: "Choose with anneal.numpy.where or anneal.lax.cond instead of "
+    "`if`, or mark the argument static with static_argnums.",
+    errors.TracerArrayConversionError: "Use the anneal.numpy function of the same name instead of "
+    "NumPy's, or move this out of the jitted function.",
+}
+
+
+def leak_message(u: UOp, params: Sequence[UOp]) -> str:
+    """Says where an array of a finished trace came from."""
+    who = next((p.origin.rule for p in params if p.origin is not None), "an argument") or ""
+    at = f" It was made at {u.origin.file}:{u.origin.line}." if u.origin is not None else ""
+    return (
+        f"an array {describe(u)} was used after the trace that it belongs to had ended: it depends "
+        f"on {who}.{at} Return it from the function instead of storing it in a global, an "
+        "attribute or a list."
+    )
