@@ -37,7 +37,7 @@ def _neg(out: UOp) -> tuple[UOp, int] | None:
         s00 = s0.src[0]
         x = s00
         if x.shape == ():
-            return -x, 160
+            return -x, 159
     return None
 
 
@@ -128,20 +128,20 @@ def _add(out: UOp) -> tuple[UOp, int] | None:
         y = s1
         new = sum_form(out)
         if new is not None:
-            return new, 112
+            return new, 111
     # add_scalar: expand(x) + y -> x + y if x.shape == ()
     if s0.op is ops.EXPAND:
         s00 = s0.src[0]
         x = s00
         y = s1
         if x.shape == ():
-            return x + y, 144
+            return x + y, 143
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         y = s0
         x = s10
         if x.shape == ():
-            return x + y, 144
+            return x + y, 143
     return None
 
 
@@ -185,14 +185,14 @@ def _sub(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return x - y, 145
+            return x - y, 144
     # sub_scalar_right: x - expand(y) -> x - y if y.shape == ()
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         x = s0
         y = s10
         if y.shape == ():
-            return x - y, 146
+            return x - y, 145
     return None
 
 
@@ -295,75 +295,48 @@ def _mul(out: UOp) -> tuple[UOp, int] | None:
         new = product_form(out)
         if new is not None:
             return new, 109
-        # distribute: (x + y) * c -> x * c + y * c
-        if s0.op is ops.ADD:
-            s00, s01 = s0.src
-            if s1.op is ops.CONST:
-                x = s00
-                y = s01
-                c = s1
-                return x * c + y * c, 110
-        if s0.op is ops.ADD:
-            s00, s01 = s0.src
-            if s1.op is ops.CONST:
-                y = s00
-                x = s01
-                c = s1
-                return x * c + y * c, 110
-        if s0.op is ops.CONST and s1.op is ops.ADD:
-            s10, s11 = s1.src
-            c = s0
-            x = s10
-            y = s11
-            return x * c + y * c, 110
-        if s0.op is ops.CONST and s1.op is ops.ADD:
-            s10, s11 = s1.src
-            c = s0
-            y = s10
-            x = s11
-            return x * c + y * c, 110
-        # distribute_dims: (x + y) * z -> x * z + y * z if is_dim(z) and (z.op is not ops.ADD or is_dim(x, y))
+        # distribute: (x + y) * z -> x * z + y * z if is_dim(z) and (z.op is not ops.ADD or is_dim(x, y))
         if s0.op is ops.ADD:
             s00, s01 = s0.src
             x = s00
             y = s01
             z = s1
             if (is_dim(z) and (z.op is not ops.ADD or is_dim(x, y))):
-                return x * z + y * z, 111
+                return x * z + y * z, 110
         if s0.op is ops.ADD:
             s00, s01 = s0.src
             y = s00
             x = s01
             z = s1
             if (is_dim(z) and (z.op is not ops.ADD or is_dim(x, y))):
-                return x * z + y * z, 111
+                return x * z + y * z, 110
         if s1.op is ops.ADD:
             s10, s11 = s1.src
             z = s0
             x = s10
             y = s11
             if (is_dim(z) and (z.op is not ops.ADD or is_dim(x, y))):
-                return x * z + y * z, 111
+                return x * z + y * z, 110
         if s1.op is ops.ADD:
             s10, s11 = s1.src
             z = s0
             y = s10
             x = s11
             if (is_dim(z) and (z.op is not ops.ADD or is_dim(x, y))):
-                return x * z + y * z, 111
+                return x * z + y * z, 110
     # mul_scalar: expand(x) * y -> x * y if x.shape == ()
     if s0.op is ops.EXPAND:
         s00 = s0.src[0]
         x = s00
         y = s1
         if x.shape == ():
-            return x * y, 147
+            return x * y, 146
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         y = s0
         x = s10
         if x.shape == ():
-            return x * y, 147
+            return x * y, 146
     return None
 
 
@@ -402,14 +375,14 @@ def _div(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return x / y, 148
+            return x / y, 147
     # div_scalar_right: x / expand(y) -> x / y if y.shape == ()
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         x = s0
         y = s10
         if y.shape == ():
-            return x / y, 149
+            return x / y, 148
     return None
 
 
@@ -438,13 +411,13 @@ def _floordiv(out: UOp) -> tuple[UOp, int] | None:
         x = s0
         y = s1
         if below(x, y):
-            return out.const_like(0), 113
+            return out.const_like(0), 112
         # div_negative: x // c -> (x * -1) // (c * -1) if c.arg < 0
         if s1.op is ops.CONST:
             x = s0
             c = s1
             if c.arg < 0:
-                return x * -1 // (c * -1), 115
+                return x * -1 // (c * -1), 114
         # mod_of_multiple: (x % c0) // c1 -> (x // c1) % (c0 // c1) if c1.arg > 0 and c0.arg > 0 and c0.arg % c1.arg == 0
         if s0.op is ops.MOD:
             s00, s01 = s0.src
@@ -453,14 +426,14 @@ def _floordiv(out: UOp) -> tuple[UOp, int] | None:
                 c0 = s01
                 c1 = s1
                 if c1.arg > 0 and c0.arg > 0 and c0.arg % c1.arg == 0:
-                    return x // c1 % (c0 // c1), 116
+                    return x // c1 % (c0 // c1), 115
         # split_quotient: x // y -> split_quotient(x, y) if lo(y) > 0
         x = s0
         y = s1
         if lo(y) > 0:
             new = split_quotient(x, y)
             if new is not None:
-                return new, 117
+                return new, 116
         # coarser_quotient: x // c -> coarser_quotient(x, c) if c.arg > 0
         if s1.op is ops.CONST:
             x = s0
@@ -468,7 +441,7 @@ def _floordiv(out: UOp) -> tuple[UOp, int] | None:
             if c.arg > 0:
                 new = coarser_quotient(x, c)
                 if new is not None:
-                    return new, 119
+                    return new, 118
         # negative_quotient: x // c -> negative_quotient(x, c) if c.arg > 0
         if s1.op is ops.CONST:
             x = s0
@@ -476,7 +449,7 @@ def _floordiv(out: UOp) -> tuple[UOp, int] | None:
             if c.arg > 0:
                 new = negative_quotient(x, c)
                 if new is not None:
-                    return new, 121
+                    return new, 120
         # quotient_of_quotients: x // c -> quotient_of_quotients(x, c) if c.arg > 0
         if s1.op is ops.CONST:
             x = s0
@@ -484,7 +457,7 @@ def _floordiv(out: UOp) -> tuple[UOp, int] | None:
             if c.arg > 0:
                 new = quotient_of_quotients(x, c)
                 if new is not None:
-                    return new, 123
+                    return new, 122
     return None
 
 
@@ -513,14 +486,14 @@ def _mod(out: UOp) -> tuple[UOp, int] | None:
         x = s0
         y = s1
         if below(x, y):
-            return x, 114
+            return x, 113
         # split_remainder: x % y -> split_remainder(x, y) if lo(y) > 0
         x = s0
         y = s1
         if lo(y) > 0:
             new = split_remainder(x, y)
             if new is not None:
-                return new, 118
+                return new, 117
         # coarser_remainder: x % c -> coarser_remainder(x, c) if c.arg > 0
         if s1.op is ops.CONST:
             x = s0
@@ -528,7 +501,7 @@ def _mod(out: UOp) -> tuple[UOp, int] | None:
             if c.arg > 0:
                 new = coarser_remainder(x, c)
                 if new is not None:
-                    return new, 120
+                    return new, 119
         # negative_remainder: x % c -> negative_remainder(x, c) if c.arg > 0
         if s1.op is ops.CONST:
             x = s0
@@ -536,7 +509,7 @@ def _mod(out: UOp) -> tuple[UOp, int] | None:
             if c.arg > 0:
                 new = negative_remainder(x, c)
                 if new is not None:
-                    return new, 122
+                    return new, 121
     return None
 
 
@@ -574,13 +547,13 @@ def _max(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return build(ops.MAX, x, y), 150
+            return build(ops.MAX, x, y), 149
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         y = s0
         x = s10
         if x.shape == ():
-            return build(ops.MAX, x, y), 150
+            return build(ops.MAX, x, y), 149
     return None
 
 
@@ -618,13 +591,13 @@ def _min(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return build(ops.MIN, x, y), 151
+            return build(ops.MIN, x, y), 150
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         y = s0
         x = s10
         if x.shape == ():
-            return build(ops.MIN, x, y), 151
+            return build(ops.MIN, x, y), 150
     return None
 
 
@@ -658,21 +631,21 @@ def _lt(out: UOp) -> tuple[UOp, int] | None:
         y = s1
         new = lt_form(out)
         if new is not None:
-            return new, 124
+            return new, 123
     # lt_scalar: expand(x) < y -> x < y if x.shape == ()
     if s0.op is ops.EXPAND:
         s00 = s0.src[0]
         x = s00
         y = s1
         if x.shape == ():
-            return x < y, 152
+            return x < y, 151
     # lt_scalar_right: x < expand(y) -> x < y if y.shape == ()
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         x = s0
         y = s10
         if y.shape == ():
-            return x < y, 153
+            return x < y, 152
     return None
 
 
@@ -711,20 +684,20 @@ def _eq(out: UOp) -> tuple[UOp, int] | None:
         y = s1
         new = eq_form(out)
         if new is not None:
-            return new, 125
+            return new, 124
     # eq_scalar: expand(x) == y -> x == y if x.shape == ()
     if s0.op is ops.EXPAND:
         s00 = s0.src[0]
         x = s00
         y = s1
         if x.shape == ():
-            return build(ops.EQ, x, y), 154
+            return build(ops.EQ, x, y), 153
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         y = s0
         x = s10
         if x.shape == ():
-            return build(ops.EQ, x, y), 154
+            return build(ops.EQ, x, y), 153
     return None
 
 
@@ -751,20 +724,20 @@ def _ne(out: UOp) -> tuple[UOp, int] | None:
         # ne_as_eq: x != y -> ~(x == y)
         x = s0
         y = s1
-        return build(ops.EQ, x, y).logical_not(), 126
+        return build(ops.EQ, x, y).logical_not(), 125
     # ne_scalar: expand(x) != y -> x != y if x.shape == ()
     if s0.op is ops.EXPAND:
         s00 = s0.src[0]
         x = s00
         y = s1
         if x.shape == ():
-            return build(ops.NE, x, y), 155
+            return build(ops.NE, x, y), 154
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         y = s0
         x = s10
         if x.shape == ():
-            return build(ops.NE, x, y), 155
+            return build(ops.NE, x, y), 154
     return None
 
 
@@ -1203,7 +1176,7 @@ def _cast(out: UOp) -> tuple[UOp, int] | None:
         s00 = s0.src[0]
         x = s00
         if x.shape == ():
-            return x.cast(out.dtype), 159
+            return x.cast(out.dtype), 158
     return None
 
 
@@ -1293,7 +1266,7 @@ def _where(out: UOp) -> tuple[UOp, int] | None:
         x = s1
         y = s2
         if p.shape == ():
-            return build(ops.WHERE, p, x, y), 156
+            return build(ops.WHERE, p, x, y), 155
     # where_scalar_yes: where(p, expand(x), y) -> where(p, x, y) if x.shape == ()
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
@@ -1301,7 +1274,7 @@ def _where(out: UOp) -> tuple[UOp, int] | None:
         x = s10
         y = s2
         if x.shape == ():
-            return build(ops.WHERE, p, x, y), 157
+            return build(ops.WHERE, p, x, y), 156
     # where_scalar_no: where(p, x, expand(y)) -> where(p, x, y) if y.shape == ()
     if s2.op is ops.EXPAND:
         s20 = s2.src[0]
@@ -1309,7 +1282,7 @@ def _where(out: UOp) -> tuple[UOp, int] | None:
         x = s1
         y = s20
         if y.shape == ():
-            return build(ops.WHERE, p, x, y), 158
+            return build(ops.WHERE, p, x, y), 157
     return None
 
 
@@ -1318,7 +1291,7 @@ def _reshape(out: UOp) -> tuple[UOp, int] | None:
     s0 = out.src[0]
     x = s0
     if same_shape(x, out):
-        return x, 127
+        return x, 126
     # reshape_reshape: reshape(reshape(x)) -> reshaped(x, out)
     s0 = out.src[0]
     if s0.op is ops.RESHAPE:
@@ -1326,14 +1299,14 @@ def _reshape(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         new = reshaped(x, out)
         if new is not None:
-            return new, 128
+            return new, 127
     # reshape_scalar: reshape(expand(x)) -> x if x.shape == ()
     s0 = out.src[0]
     if s0.op is ops.EXPAND:
         s00 = s0.src[0]
         x = s00
         if x.shape == ():
-            return x, 140
+            return x, 139
     return None
 
 
@@ -1342,7 +1315,7 @@ def _expand(out: UOp) -> tuple[UOp, int] | None:
     s0 = out.src[0]
     x = s0
     if same_shape(x, out):
-        return x, 129
+        return x, 128
     # expand_expand: expand(expand(x)) -> expanded(x, out)
     s0 = out.src[0]
     if s0.op is ops.EXPAND:
@@ -1350,14 +1323,14 @@ def _expand(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         new = expanded(x, out)
         if new is not None:
-            return new, 130
+            return new, 129
     # expand_scalar_expand: expand(expand(x)) -> x if x.shape == ()
     s0 = out.src[0]
     if s0.op is ops.EXPAND:
         s00 = s0.src[0]
         x = s00
         if x.shape == ():
-            return x, 131
+            return x, 130
     return None
 
 
@@ -1367,7 +1340,7 @@ def _permute(out: UOp) -> tuple[UOp, int] | None:
     a = out.arg
     x = s0
     if a == tuple(range(x.ndim)):
-        return x, 132
+        return x, 131
     # permute_permute: permute[b](permute[a](x)) -> permuted(x, a, b)
     b = out.arg
     if s0.op is ops.PERMUTE:
@@ -1376,13 +1349,13 @@ def _permute(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         new = permuted(x, a, b)
         if new is not None:
-            return new, 133
+            return new, 132
     # permute_scalar: permute(expand(x)) -> x if x.shape == ()
     if s0.op is ops.EXPAND:
         s00 = s0.src[0]
         x = s00
         if x.shape == ():
-            return x, 141
+            return x, 140
     return None
 
 
@@ -1391,7 +1364,7 @@ def _pad(out: UOp) -> tuple[UOp, int] | None:
     s0 = out.src[0]
     x = s0
     if not any(out.dims):
-        return x, 134
+        return x, 133
     # pad_pad: pad(pad(x)) -> padded(x, out)
     s0 = out.src[0]
     if s0.op is ops.PAD:
@@ -1399,7 +1372,7 @@ def _pad(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         new = padded(x, out)
         if new is not None:
-            return new, 135
+            return new, 134
     return None
 
 
@@ -1408,7 +1381,7 @@ def _shrink(out: UOp) -> tuple[UOp, int] | None:
     s0 = out.src[0]
     x = s0
     if same_shape(x, out):
-        return x, 136
+        return x, 135
     # shrink_shrink: shrink(shrink(x)) -> shrunk(x, out)
     s0 = out.src[0]
     if s0.op is ops.SHRINK:
@@ -1416,7 +1389,7 @@ def _shrink(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         new = shrunk(x, out)
         if new is not None:
-            return new, 137
+            return new, 136
     # shrink_pad: shrink(pad(x)) -> unpadded(x, out)
     s0 = out.src[0]
     if s0.op is ops.PAD:
@@ -1424,14 +1397,14 @@ def _shrink(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         new = unpadded(x, out)
         if new is not None:
-            return new, 138
+            return new, 137
     # shrink_scalar: shrink(expand(x)) -> x if x.shape == ()
     s0 = out.src[0]
     if s0.op is ops.EXPAND:
         s00 = s0.src[0]
         x = s00
         if x.shape == ():
-            return x, 142
+            return x, 141
     return None
 
 
@@ -1445,13 +1418,13 @@ def _flip(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         new = flipped(x, a, b)
         if new is not None:
-            return new, 139
+            return new, 138
     # flip_scalar: flip(expand(x)) -> x if x.shape == ()
     if s0.op is ops.EXPAND:
         s00 = s0.src[0]
         x = s00
         if x.shape == ():
-            return x, 143
+            return x, 142
     return None
 
 
@@ -1461,7 +1434,7 @@ def _reduce(out: UOp) -> tuple[UOp, int] | None:
     x = s0
     new = all_ones(x, out)
     if new is not None:
-        return new, 161
+        return new, 160
     # reduce_reduce: reduce(reduce[a](x)) -> reduced_at_once(x, a, out)
     s0 = out.src[0]
     if s0.op is ops.REDUCE:
@@ -1470,7 +1443,7 @@ def _reduce(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         new = reduced_at_once(x, a, out)
         if new is not None:
-            return new, 162
+            return new, 161
     # sum_of_copies: reduce[a](expand(x)) -> sum_of_copies(x, out) if a[0] == "add" and x.shape == ()
     a = out.arg
     s0 = out.src[0]
@@ -1480,7 +1453,7 @@ def _reduce(out: UOp) -> tuple[UOp, int] | None:
         if a[0] == "add" and x.shape == ():
             new = sum_of_copies(x, out)
             if new is not None:
-                return new, 163
+                return new, 162
     # max_of_copies: reduce[a](expand(x)) -> x if a[0] in ("max", "min") and x.shape == () and not_empty(out)
     a = out.arg
     s0 = out.src[0]
@@ -1488,7 +1461,7 @@ def _reduce(out: UOp) -> tuple[UOp, int] | None:
         s00 = s0.src[0]
         x = s00
         if a[0] in ("max", "min") and x.shape == () and not_empty(out):
-            return x, 164
+            return x, 163
     return None
 
 
@@ -1604,61 +1577,60 @@ RULES = RuleSet(
         Rule('sub_as_add', 'differences are sums', 'x - y -> x + y * -1', 'rules/symbolic.upat', 128, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
         Rule('neg_as_mul', 'negation is a coefficient', '-x -> x * -1', 'rules/symbolic.upat', 129, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
         Rule('product_form', 'factors in order, the constant last', 'x * y -> product_form(out)', 'rules/symbolic.upat', 130, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('distribute', 'a sum of terms with coefficients', '(x + y) * c -> x * c + y * c', 'rules/symbolic.upat', 131, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('distribute_dims', 'sums of multiples of dims', '(x + y) * z -> x * z + y * z if is_dim(z) and (z.op is not ops.ADD or is_dim(x, y))', 'rules/symbolic.upat', 132, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('sum_form', 'terms in order, equal ones gathered, x//d*d + x%d -> x', 'x + y -> sum_form(out)', 'rules/symbolic.upat', 133, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('div_below', 'less than the divisor, by symbolic ends', 'x // y -> 0 if below(x, y)', 'rules/symbolic.upat', 134, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('mod_below', 'less than the divisor, by symbolic ends', 'x % y -> x if below(x, y)', 'rules/symbolic.upat', 135, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('div_negative', 'a positive divisor', 'x // c -> (x * -1) // (c * -1) if c.arg < 0', 'rules/symbolic.upat', 136, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('mod_of_multiple', 'quotients inside, remainders outside', '(x % c0) // c1 -> (x // c1) % (c0 // c1) if c1.arg > 0 and c0.arg > 0 and c0.arg % c1.arg == 0', 'rules/symbolic.upat', 137, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('split_quotient', '(a*y + b)//y -> a + b//y', 'x // y -> split_quotient(x, y) if lo(y) > 0', 'rules/symbolic.upat', 138, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('split_remainder', '(a*y + b)%y -> b%y', 'x % y -> split_remainder(x, y) if lo(y) > 0', 'rules/symbolic.upat', 139, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('coarser_quotient', '(4x + y)//8 -> x//2 with 0 <= y < 4', 'x // c -> coarser_quotient(x, c) if c.arg > 0', 'rules/symbolic.upat', 140, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('coarser_remainder', '(4x + y)%8 -> x%2*4 + y with 0 <= y < 4', 'x % c -> coarser_remainder(x, c) if c.arg > 0', 'rules/symbolic.upat', 141, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('negative_quotient', '(c - 1 - x)//c -> -(x//c)', 'x // c -> negative_quotient(x, c) if c.arg > 0', 'rules/symbolic.upat', 142, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('negative_remainder', '(c - 1 - x)%c -> c - 1 - x%c', 'x % c -> negative_remainder(x, c) if c.arg > 0', 'rules/symbolic.upat', 143, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('quotient_of_quotients', '(x//a + s)//b -> (x + s*a)//(a*b)', 'x // c -> quotient_of_quotients(x, c) if c.arg > 0', 'rules/symbolic.upat', 144, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('lt_form', 'terms left, constant right, coprime, the first positive', 'x < y -> lt_form(out)', 'rules/symbolic.upat', 145, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('eq_form', 'terms left, constant right, coprime, the first positive', 'x == y -> eq_form(out)', 'rules/symbolic.upat', 146, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('ne_as_eq', 'one form of comparing', 'x != y -> ~(x == y)', 'rules/symbolic.upat', 147, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('reshape_same', 'nothing moves', 'reshape(x) -> x if same_shape(x, out)', 'rules/symbolic.upat', 151, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('reshape_reshape', 'the last shape counts', 'reshape(reshape(x)) -> reshaped(x, out)', 'rules/symbolic.upat', 152, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('expand_same', 'nothing moves', 'expand(x) -> x if same_shape(x, out)', 'rules/symbolic.upat', 153, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('expand_expand', 'the last shape counts', 'expand(expand(x)) -> expanded(x, out)', 'rules/symbolic.upat', 154, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('expand_scalar_expand', 'a scalar goes to any shape', 'expand(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 155, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('permute_same', 'nothing moves', 'permute[a](x) -> x if a == tuple(range(x.ndim))', 'rules/symbolic.upat', 156, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('permute_permute', 'one permutation', 'permute[b](permute[a](x)) -> permuted(x, a, b)', 'rules/symbolic.upat', 157, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('pad_nothing', 'nothing is added', 'pad(x) -> x if not any(out.dims)', 'rules/symbolic.upat', 158, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('pad_pad', 'zeros around zeros', 'pad(pad(x)) -> padded(x, out)', 'rules/symbolic.upat', 159, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('shrink_same', 'nothing is left out', 'shrink(x) -> x if same_shape(x, out)', 'rules/symbolic.upat', 160, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('shrink_shrink', 'a part of a part', 'shrink(shrink(x)) -> shrunk(x, out)', 'rules/symbolic.upat', 161, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('shrink_pad', 'the padding is not in the part', 'shrink(pad(x)) -> unpadded(x, out)', 'rules/symbolic.upat', 162, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('flip_flip', 'what is flipped twice is not', 'flip[b](flip[a](x)) -> flipped(x, a, b)', 'rules/symbolic.upat', 163, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('reshape_scalar', 'copies of a scalar', 'reshape(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 164, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('permute_scalar', 'copies of a scalar', 'permute(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 165, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('shrink_scalar', 'copies of a scalar', 'shrink(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 166, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('flip_scalar', 'copies of a scalar', 'flip(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 167, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('add_scalar', 'a scalar broadcasts', 'expand(x) + y -> x + y if x.shape == ()', 'rules/symbolic.upat', 170, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('sub_scalar', 'a scalar broadcasts', 'expand(x) - y -> x - y if x.shape == ()', 'rules/symbolic.upat', 171, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('sub_scalar_right', 'a scalar broadcasts', 'x - expand(y) -> x - y if y.shape == ()', 'rules/symbolic.upat', 172, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('mul_scalar', 'a scalar broadcasts', 'expand(x) * y -> x * y if x.shape == ()', 'rules/symbolic.upat', 173, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('div_scalar', 'a scalar broadcasts', 'expand(x) / y -> x / y if x.shape == ()', 'rules/symbolic.upat', 174, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('div_scalar_right', 'a scalar broadcasts', 'x / expand(y) -> x / y if y.shape == ()', 'rules/symbolic.upat', 175, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('max_scalar', 'a scalar broadcasts', 'max(expand(x), y) -> max(x, y) if x.shape == ()', 'rules/symbolic.upat', 176, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('min_scalar', 'a scalar broadcasts', 'min(expand(x), y) -> min(x, y) if x.shape == ()', 'rules/symbolic.upat', 177, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('lt_scalar', 'a scalar broadcasts', 'expand(x) < y -> x < y if x.shape == ()', 'rules/symbolic.upat', 178, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('lt_scalar_right', 'a scalar broadcasts', 'x < expand(y) -> x < y if y.shape == ()', 'rules/symbolic.upat', 179, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('eq_scalar', 'a scalar broadcasts', 'expand(x) == y -> x == y if x.shape == ()', 'rules/symbolic.upat', 180, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('ne_scalar', 'a scalar broadcasts', 'expand(x) != y -> x != y if x.shape == ()', 'rules/symbolic.upat', 181, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('where_scalar', 'a scalar broadcasts', 'where(expand(p), x, y) -> where(p, x, y) if p.shape == ()', 'rules/symbolic.upat', 182, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('where_scalar_yes', 'a scalar broadcasts', 'where(p, expand(x), y) -> where(p, x, y) if x.shape == ()', 'rules/symbolic.upat', 183, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('where_scalar_no', 'a scalar broadcasts', 'where(p, x, expand(y)) -> where(p, x, y) if y.shape == ()', 'rules/symbolic.upat', 184, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('cast_scalar_copies', 'convert once, then copy', 'cast(expand(x)) -> cast(x) if x.shape == ()', 'rules/symbolic.upat', 185, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('neg_scalar', 'compute once, then copy', '-expand(x) -> -x if x.shape == ()', 'rules/symbolic.upat', 186, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('reduce_ones', 'one element each: only the shape changes', 'reduce(x) -> all_ones(x, out)', 'rules/symbolic.upat', 189, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('reduce_reduce', 'of one kind, at once; float sums reassociate', 'reduce(reduce[a](x)) -> reduced_at_once(x, a, out)', 'rules/symbolic.upat', 190, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('sum_of_copies', 'n equal terms, where exact', 'reduce[a](expand(x)) -> sum_of_copies(x, out) if a[0] == "add" and x.shape == ()', 'rules/symbolic.upat', 191, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('max_of_copies', 'the same everywhere', 'reduce[a](expand(x)) -> x if a[0] in ("max", "min") and x.shape == () and not_empty(out)', 'rules/symbolic.upat', 192, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('distribute', 'a sum of multiples of constants and dims', '(x + y) * z -> x * z + y * z if is_dim(z) and (z.op is not ops.ADD or is_dim(x, y))', 'rules/symbolic.upat', 131, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('sum_form', 'terms in order, equal ones gathered, x//d*d + x%d -> x', 'x + y -> sum_form(out)', 'rules/symbolic.upat', 132, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('div_below', 'less than the divisor, by symbolic ends', 'x // y -> 0 if below(x, y)', 'rules/symbolic.upat', 133, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('mod_below', 'less than the divisor, by symbolic ends', 'x % y -> x if below(x, y)', 'rules/symbolic.upat', 134, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('div_negative', 'a positive divisor', 'x // c -> (x * -1) // (c * -1) if c.arg < 0', 'rules/symbolic.upat', 135, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('mod_of_multiple', 'quotients inside, remainders outside', '(x % c0) // c1 -> (x // c1) % (c0 // c1) if c1.arg > 0 and c0.arg > 0 and c0.arg % c1.arg == 0', 'rules/symbolic.upat', 136, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('split_quotient', '(a*y + b)//y -> a + b//y', 'x // y -> split_quotient(x, y) if lo(y) > 0', 'rules/symbolic.upat', 137, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('split_remainder', '(a*y + b)%y -> b%y', 'x % y -> split_remainder(x, y) if lo(y) > 0', 'rules/symbolic.upat', 138, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('coarser_quotient', '(4x + y)//8 -> x//2 with 0 <= y < 4', 'x // c -> coarser_quotient(x, c) if c.arg > 0', 'rules/symbolic.upat', 139, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('coarser_remainder', '(4x + y)%8 -> x%2*4 + y with 0 <= y < 4', 'x % c -> coarser_remainder(x, c) if c.arg > 0', 'rules/symbolic.upat', 140, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('negative_quotient', '(c - 1 - x)//c -> -(x//c)', 'x // c -> negative_quotient(x, c) if c.arg > 0', 'rules/symbolic.upat', 141, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('negative_remainder', '(c - 1 - x)%c -> c - 1 - x%c', 'x % c -> negative_remainder(x, c) if c.arg > 0', 'rules/symbolic.upat', 142, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('quotient_of_quotients', '(x//a + s)//b -> (x + s*a)//(a*b)', 'x // c -> quotient_of_quotients(x, c) if c.arg > 0', 'rules/symbolic.upat', 143, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('lt_form', 'terms left, constant right, coprime, the first positive', 'x < y -> lt_form(out)', 'rules/symbolic.upat', 144, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('eq_form', 'terms left, constant right, coprime, the first positive', 'x == y -> eq_form(out)', 'rules/symbolic.upat', 145, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('ne_as_eq', 'one form of comparing', 'x != y -> ~(x == y)', 'rules/symbolic.upat', 146, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('reshape_same', 'nothing moves', 'reshape(x) -> x if same_shape(x, out)', 'rules/symbolic.upat', 150, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('reshape_reshape', 'the last shape counts', 'reshape(reshape(x)) -> reshaped(x, out)', 'rules/symbolic.upat', 151, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('expand_same', 'nothing moves', 'expand(x) -> x if same_shape(x, out)', 'rules/symbolic.upat', 152, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('expand_expand', 'the last shape counts', 'expand(expand(x)) -> expanded(x, out)', 'rules/symbolic.upat', 153, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('expand_scalar_expand', 'a scalar goes to any shape', 'expand(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 154, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('permute_same', 'nothing moves', 'permute[a](x) -> x if a == tuple(range(x.ndim))', 'rules/symbolic.upat', 155, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('permute_permute', 'one permutation', 'permute[b](permute[a](x)) -> permuted(x, a, b)', 'rules/symbolic.upat', 156, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('pad_nothing', 'nothing is added', 'pad(x) -> x if not any(out.dims)', 'rules/symbolic.upat', 157, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('pad_pad', 'zeros around zeros', 'pad(pad(x)) -> padded(x, out)', 'rules/symbolic.upat', 158, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('shrink_same', 'nothing is left out', 'shrink(x) -> x if same_shape(x, out)', 'rules/symbolic.upat', 159, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('shrink_shrink', 'a part of a part', 'shrink(shrink(x)) -> shrunk(x, out)', 'rules/symbolic.upat', 160, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('shrink_pad', 'the padding is not in the part', 'shrink(pad(x)) -> unpadded(x, out)', 'rules/symbolic.upat', 161, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('flip_flip', 'what is flipped twice is not', 'flip[b](flip[a](x)) -> flipped(x, a, b)', 'rules/symbolic.upat', 162, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('reshape_scalar', 'copies of a scalar', 'reshape(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 163, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('permute_scalar', 'copies of a scalar', 'permute(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 164, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('shrink_scalar', 'copies of a scalar', 'shrink(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 165, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('flip_scalar', 'copies of a scalar', 'flip(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 166, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('add_scalar', 'a scalar broadcasts', 'expand(x) + y -> x + y if x.shape == ()', 'rules/symbolic.upat', 169, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('sub_scalar', 'a scalar broadcasts', 'expand(x) - y -> x - y if x.shape == ()', 'rules/symbolic.upat', 170, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('sub_scalar_right', 'a scalar broadcasts', 'x - expand(y) -> x - y if y.shape == ()', 'rules/symbolic.upat', 171, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('mul_scalar', 'a scalar broadcasts', 'expand(x) * y -> x * y if x.shape == ()', 'rules/symbolic.upat', 172, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('div_scalar', 'a scalar broadcasts', 'expand(x) / y -> x / y if x.shape == ()', 'rules/symbolic.upat', 173, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('div_scalar_right', 'a scalar broadcasts', 'x / expand(y) -> x / y if y.shape == ()', 'rules/symbolic.upat', 174, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('max_scalar', 'a scalar broadcasts', 'max(expand(x), y) -> max(x, y) if x.shape == ()', 'rules/symbolic.upat', 175, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('min_scalar', 'a scalar broadcasts', 'min(expand(x), y) -> min(x, y) if x.shape == ()', 'rules/symbolic.upat', 176, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('lt_scalar', 'a scalar broadcasts', 'expand(x) < y -> x < y if x.shape == ()', 'rules/symbolic.upat', 177, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('lt_scalar_right', 'a scalar broadcasts', 'x < expand(y) -> x < y if y.shape == ()', 'rules/symbolic.upat', 178, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('eq_scalar', 'a scalar broadcasts', 'expand(x) == y -> x == y if x.shape == ()', 'rules/symbolic.upat', 179, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('ne_scalar', 'a scalar broadcasts', 'expand(x) != y -> x != y if x.shape == ()', 'rules/symbolic.upat', 180, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('where_scalar', 'a scalar broadcasts', 'where(expand(p), x, y) -> where(p, x, y) if p.shape == ()', 'rules/symbolic.upat', 181, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('where_scalar_yes', 'a scalar broadcasts', 'where(p, expand(x), y) -> where(p, x, y) if x.shape == ()', 'rules/symbolic.upat', 182, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('where_scalar_no', 'a scalar broadcasts', 'where(p, x, expand(y)) -> where(p, x, y) if y.shape == ()', 'rules/symbolic.upat', 183, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('cast_scalar_copies', 'convert once, then copy', 'cast(expand(x)) -> cast(x) if x.shape == ()', 'rules/symbolic.upat', 184, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('neg_scalar', 'compute once, then copy', '-expand(x) -> -x if x.shape == ()', 'rules/symbolic.upat', 185, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('reduce_ones', 'one element each: only the shape changes', 'reduce(x) -> all_ones(x, out)', 'rules/symbolic.upat', 188, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('reduce_reduce', 'of one kind, at once; float sums reassociate', 'reduce(reduce[a](x)) -> reduced_at_once(x, a, out)', 'rules/symbolic.upat', 189, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('sum_of_copies', 'n equal terms, where exact', 'reduce[a](expand(x)) -> sum_of_copies(x, out) if a[0] == "add" and x.shape == ()', 'rules/symbolic.upat', 190, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('max_of_copies', 'the same everywhere', 'reduce[a](expand(x)) -> x if a[0] in ("max", "min") and x.shape == () and not_empty(out)', 'rules/symbolic.upat', 191, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
     ),
     {ops.NEG: _neg, ops.ADD: _add, ops.SUB: _sub, ops.MUL: _mul, ops.DIV: _div, ops.FLOORDIV: _floordiv, ops.MOD: _mod, ops.MAX: _max, ops.MIN: _min, ops.LT: _lt, ops.EQ: _eq, ops.NE: _ne, ops.AND: _and, ops.OR: _or, ops.XOR: _xor, ops.SHL: _shl, ops.SHR: _shr, ops.NOT: _not, ops.ABS: _abs, ops.SQRT: _sqrt, ops.FLOOR: _floor, ops.ROUND: _round, ops.CAST: _cast, ops.WHERE: _where, ops.RESHAPE: _reshape, ops.EXPAND: _expand, ops.PERMUTE: _permute, ops.PAD: _pad, ops.SHRINK: _shrink, ops.FLIP: _flip, ops.REDUCE: _reduce},
 )

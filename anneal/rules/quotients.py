@@ -87,8 +87,8 @@ def _split(x: UOp, d: UOp) -> tuple[Terms, Terms, int]:
     parts, constant = terms(x)
     whole: Terms = []
     rest: Terms = []
-    needed = [] if d.op is ops.CONST else factors(d)
-    times = d.arg if d.op is ops.CONST else term(d)[1]
+    divisor, times = (d, d.arg) if d.op is ops.CONST else term(d)
+    needed = [] if d.op is ops.CONST else factors(divisor)
     for what, often in parts:
         left = _without(factors(what), needed) if needed else [what]
         if left is None or often % times:

@@ -55,14 +55,14 @@ _KEY = cmp_to_key(compare)
 
 
 def factors(u: UOp) -> list[UOp]:
-    """The factors of a product, constants not among them."""
+    """The factors of a product."""
     found: list[UOp] = []
     todo = [u]
     while todo:
         x = todo.pop()
         if x.op is ops.MUL:
             todo += (x.src[1], x.src[0])
-        elif x.op is not ops.CONST:
+        else:
             found.append(x)
     return found
 
@@ -82,15 +82,9 @@ def product_form(out: UOp) -> UOp | None:
         return None  # gathered by mul_const
     if left.op is not ops.MUL and right.op is not ops.MUL and left.op is not ops.CONST:
         return None if compare(left, right) <= 0 else right * left
-    constant = 1
-    todo = [out]
-    while todo:
-        x = todo.pop()
-        if x.op is ops.MUL:
-            todo += x.src
-        elif x.op is ops.CONST:
-            constant *= x.arg
-    product = product_of(factors(out))
+    every = factors(out)
+    constant = math.prod(x.arg for x in every if x.op is ops.CONST)
+    product = product_of([x for x in every if x.op is not ops.CONST])
     product = product if constant == 1 else product * constant
     return product if product is not out else None
 
@@ -210,7 +204,8 @@ def quotient_times(x: UOp, d: UOp) -> tuple[UOp, int]:
         if x.op is ops.FLOORDIV and x.src[1].op is ops.CONST:
             return x.src[0] // d.const_like(x.src[1].arg * d.arg), d.arg
         return x // d, d.arg
-    return product_of([x // d, *factors(d)]), term(d)[1]
+    what, often = term(d)
+    return product_of([x // d, *factors(what)]), often
 
 
 # -- bounds of sums --------------------------------------------------------------------------------
