@@ -41,8 +41,8 @@ def remainder_by_bounds(x: UOp, y: UOp) -> UOp | None:
 
 
 def below(x: UOp, y: UOp) -> bool:
-    """Whether 0 <= x < y, by the symbolic ends of the ranges in x."""
-    if lo(x) < 0:
+    """Whether 0 <= x < y for a symbolic y, by the ends of the ranges in x."""
+    if y.op is ops.CONST or lo(x) < 0:
         return False
     parts, constant = terms(x)
     more, k = terms(y, -1)
@@ -69,8 +69,6 @@ def split_remainder(x: UOp, d: UOp) -> UOp | None:
         constant %= c
         reduced: Terms = []
         for what, often in rest:
-            if abs(often) >= c:
-                often, changed = int(math.fmod(often, c)), True
             if what.op is ops.MOD and what.src[1].op is ops.CONST and what.src[1].arg > 0 \
                     and often * what.src[1].arg % c == 0:  # fmt: skip
                 more, k = terms(what.src[0], often)
@@ -83,7 +81,7 @@ def split_remainder(x: UOp, d: UOp) -> UOp | None:
 
 
 def _split(x: UOp, d: UOp) -> tuple[Terms, Terms, int]:
-    """The terms of x that d divides, divided; the others; the constant."""
+    """The terms of x that d divides, divided; what is left of the others; the constant."""
     parts, constant = terms(x)
     whole: Terms = []
     rest: Terms = []
@@ -91,7 +89,11 @@ def _split(x: UOp, d: UOp) -> tuple[Terms, Terms, int]:
     needed = [] if d.op is ops.CONST else factors(divisor)
     for what, often in parts:
         left = _without(factors(what), needed) if needed else [what]
-        if left is None or often % times:
+        if not needed and often % times:  # 6x = 5x + x
+            left_over = abs(often) % times * (1 if often > 0 else -1)
+            whole += [(what, (often - left_over) // times)] if abs(often) > times else []
+            rest.append((what, left_over))
+        elif left is None or often % times:
             rest.append((what, often))
         elif left:
             whole.append((left[0] if len(left) == 1 else product_of(left), often // times))

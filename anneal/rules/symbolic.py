@@ -99,7 +99,7 @@ def holds(wide: DType, narrow: DType) -> bool:
         return (wide.kind == "f" and _FRACTION[wide.name] >= _FRACTION[narrow.name]
                 and _EXPONENT[wide.name] >= _EXPONENT[narrow.name])
     if wide.kind == "f":
-        return _FRACTION[wide.name] >= narrow.bits - (narrow.kind == "i") and wide.bits > 16
+        return _FRACTION[wide.name] >= narrow.bits - (narrow.kind == "i")
     return int(wide.min) <= int(narrow.min) and int(narrow.max) <= int(wide.max)
 
 
