@@ -1,0 +1,1 @@
+"""Transforms: from functions to graphs, and from graphs to graphs."""
