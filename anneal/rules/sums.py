@@ -168,7 +168,16 @@ def sum_form(out: UOp) -> UOp | None:
 
 
 def _has_quotient(u: UOp) -> bool:
-    return any(x.op is ops.FLOORDIV for x, _ in terms(u)[0])
+    """Whether a quotient is among the last terms of a sum in normal form: few enough to look at
+    that a sum of a thousand terms is built in linear time."""
+    for _ in range(16):
+        last = u.src[1] if u.op is ops.ADD else u
+        if term(last)[0].op is ops.FLOORDIV:
+            return True
+        if u.op is not ops.ADD:
+            return False
+        u = u.src[0]
+    return False
 
 
 def _join(found: dict[UOp, int]) -> int:
@@ -304,3 +313,59 @@ def eq_form(out: UOp) -> UOp | None:
         g = -g
     new = sum_of([(x, c // g) for x, c in parts], 0).eq(-constant // g)
     return new if new is not out else None
+
+
+# -- conditions ------------------------------------------------------------------------------------
+
+
+def conditions(p: UOp) -> list[UOp]:
+    """What must all be true for `p` to be."""
+    found: list[UOp] = []
+    todo = [p]
+    while todo:
+        x = todo.pop()
+        if x.op is ops.AND:
+            todo += (x.src[1], x.src[0])
+        else:
+            found.append(x)
+    return found
+
+
+def implies(p: UOp, q: UOp) -> bool:
+    """Whether the conditions of `p` include `q`."""
+    return q in conditions(p)
+
+
+def and_form(out: UOp) -> UOp | None:
+    """A conjunction with each condition once and the limits of one integer joined: s < a and s < b
+    is s < min(a, b), an empty interval is false; None if it is so already."""
+    limits: dict[UOp, tuple[int | None, int | None]] = {}  # s: at least, below
+    order: dict[UOp, None] = {}
+    for p in conditions(out):
+        negated = p.op is ops.NOT
+        test = p.src[0] if negated else p
+        if test.op is not ops.LT or test.src[1].op is not ops.CONST or not test.src[0].dtype.is_int:
+            order[p] = None
+            continue
+        s, c = test.src[0], test.src[1].arg
+        order[s] = None
+        least, below = limits.get(s, (None, None))
+        if negated:
+            limits[s] = (c if least is None else max(least, c)), below
+        else:
+            limits[s] = least, (c if below is None else min(below, c))
+    parts: list[UOp] = []
+    for p in order:
+        least, below = limits.get(p, (None, None))
+        if least is None and below is None:
+            parts.append(p)
+        if least is not None and below is not None and least >= below:
+            return out.const_like(False)
+        if least is not None:
+            parts.append((p < least).logical_not())
+        if below is not None:
+            parts.append(p < below)
+    total = parts[0]
+    for p in parts[1:]:
+        total = total & p
+    return total if total is not out else None

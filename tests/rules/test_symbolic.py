@@ -41,6 +41,7 @@ class Instance:
     def __init__(self, rule: Rule, rng: random.Random) -> None:
         self.rng = rng
         self.env: dict[str, UOp] = {}
+        self.shared = param(dtypes.int32, SHAPE)
         self.pattern = split(rule)[0]
         names = {n.id.upper() for n in ast.walk(self.pattern) if isinstance(n, ast.Name)}
         self.moves = bool(names & MOVEMENT) or "REDUCE" in names
@@ -111,9 +112,20 @@ class Instance:
         if dtype.is_int and rng.random() < 0.4:  # an int of known bounds
             small = param(rng.choice((dtypes.bool_, dtypes.uint8, dtypes.int8)), SHAPE)
             return UOp(ops.CAST, dtype, (small,)) if small.dtype is not dtype else small
-        if dtype.kind == "b" and rng.random() < 0.3:
-            return param(dtypes.int32, SHAPE) < 3
+        if dtype.kind == "b" and rng.random() < 0.6:
+            return self.condition()
         return param(dtype, rng.choice((SHAPE, SHAPE, ())))
+
+
+    def condition(self) -> UOp:
+        """A test of the one integer that all conditions share, or several, or one of another's."""
+        rng = self.rng
+        known = [u for u in self.env.values() if u.dtype.kind == "b"]
+        if known and rng.random() < 0.4:
+            return rng.choice([s for u in known for s in (*u.src, u) if s.dtype.kind == "b"])
+        made = [self.shared < rng.choice((0, 1, 3, 7)) for _ in range(2)]
+        made += [made[1].logical_not(), made[0] & made[1], made[0] & made[1].logical_not()]
+        return rng.choice(made)
 
 
 def constant_of(dtype: DType, rng: random.Random) -> UOp:
@@ -305,7 +317,7 @@ _TRUE, _ZERO = const(True, dtypes.bool_), const(0, dtypes.index)
         (((_I * 2 + _J) * 7 + _K) // 7, _I * 2 + _J),
         (_I.maximum(0).minimum(2), _I), ((_L % 8) // 4, _L // 4 % 2), (_L // 2 // 4, _L // 8),
         (_I < 3, _TRUE), (_I - 1 < 2, _TRUE), (_I * 4 + _J < 8, _I < 2),
-        ((_J < 3) & (_J < 2), _J < 2),
+        ((_J < 3) & (_J < 2), _J < 2), ((_J < 2) & (_J >= 2), const(False, dtypes.bool_)),
         ((_P * _T + _Q) // _T, _P), ((_P * _T + _Q) % _T, _Q), (_P * _T + _Q < _B * _T, _TRUE),
         (((_P * 4 + _J) * _T + _Q) // (_T * 4), _P), (_P - _P, _ZERO),
         ((_B + 1) * _T - _B * _T, _T), (_B * 4 * _T // (_T * 4), _B),
