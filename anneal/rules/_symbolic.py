@@ -10,7 +10,7 @@ from anneal.uop import dtypes, ops
 from anneal.uop.rewrite import Rule, RuleSet, build
 from anneal.uop.uop import UOp
 from anneal.uop.symbolic import hi, lo
-from anneal.rules.symbolic import all_ones, cast_passes, expanded, flipped, fold, multiply_by_inverse, not_empty, padded, permuted, reduced_at_once, reshaped, same_shape, shrunk, sum_of_copies, unpadded
+from anneal.rules.symbolic import all_ones, cast_passes, expanded, flipped, fold, known_dims, multiply_by_inverse, not_empty, padded, permuted, reduced_at_once, reshaped, same_shape, shrunk, sum_of_copies, unpadded
 from anneal.rules.sums import and_form, eq_form, implies, is_dim, lt_form, product_form, sum_form
 from anneal.rules.quotients import below, coarser_quotient, coarser_remainder, negative_quotient, negative_remainder, quotient_by_bounds, quotient_of_quotients, remainder_by_bounds, split_quotient, split_remainder
 
@@ -37,7 +37,7 @@ def _neg(out: UOp) -> tuple[UOp, int] | None:
         s00 = s0.src[0]
         x = s00
         if x.shape == ():
-            return -x, 158
+            return -x, 162
     return None
 
 
@@ -135,13 +135,13 @@ def _add(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return x + y, 142
+            return x + y, 146
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         y = s0
         x = s10
         if x.shape == ():
-            return x + y, 142
+            return x + y, 146
     return None
 
 
@@ -185,14 +185,14 @@ def _sub(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return x - y, 143
+            return x - y, 147
     # sub_scalar_right: x - expand(y) -> x - y if y.shape == ()
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         x = s0
         y = s10
         if y.shape == ():
-            return x - y, 144
+            return x - y, 148
     return None
 
 
@@ -330,13 +330,13 @@ def _mul(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return x * y, 145
+            return x * y, 149
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         y = s0
         x = s10
         if x.shape == ():
-            return x * y, 145
+            return x * y, 149
     return None
 
 
@@ -375,14 +375,14 @@ def _div(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return x / y, 146
+            return x / y, 150
     # div_scalar_right: x / expand(y) -> x / y if y.shape == ()
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         x = s0
         y = s10
         if y.shape == ():
-            return x / y, 147
+            return x / y, 151
     return None
 
 
@@ -547,13 +547,13 @@ def _max(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return build(ops.MAX, x, y), 148
+            return build(ops.MAX, x, y), 152
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         y = s0
         x = s10
         if x.shape == ():
-            return build(ops.MAX, x, y), 148
+            return build(ops.MAX, x, y), 152
     return None
 
 
@@ -591,13 +591,13 @@ def _min(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return build(ops.MIN, x, y), 149
+            return build(ops.MIN, x, y), 153
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         y = s0
         x = s10
         if x.shape == ():
-            return build(ops.MIN, x, y), 149
+            return build(ops.MIN, x, y), 153
     return None
 
 
@@ -638,14 +638,14 @@ def _lt(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return x < y, 150
+            return x < y, 154
     # lt_scalar_right: x < expand(y) -> x < y if y.shape == ()
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         x = s0
         y = s10
         if y.shape == ():
-            return x < y, 151
+            return x < y, 155
     return None
 
 
@@ -691,13 +691,13 @@ def _eq(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return build(ops.EQ, x, y), 152
+            return build(ops.EQ, x, y), 156
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         y = s0
         x = s10
         if x.shape == ():
-            return build(ops.EQ, x, y), 152
+            return build(ops.EQ, x, y), 156
     return None
 
 
@@ -731,13 +731,13 @@ def _ne(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return build(ops.NE, x, y), 153
+            return build(ops.NE, x, y), 157
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         y = s0
         x = s10
         if x.shape == ():
-            return build(ops.NE, x, y), 153
+            return build(ops.NE, x, y), 157
     return None
 
 
@@ -1111,7 +1111,7 @@ def _cast(out: UOp) -> tuple[UOp, int] | None:
         s00 = s0.src[0]
         x = s00
         if x.shape == ():
-            return x.cast(out.dtype), 157
+            return x.cast(out.dtype), 161
     return None
 
 
@@ -1211,7 +1211,7 @@ def _where(out: UOp) -> tuple[UOp, int] | None:
         x = s1
         y = s2
         if p.shape == ():
-            return build(ops.WHERE, p, x, y), 154
+            return build(ops.WHERE, p, x, y), 158
     # where_scalar_yes: where(p, expand(x), y) -> where(p, x, y) if x.shape == ()
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
@@ -1219,7 +1219,7 @@ def _where(out: UOp) -> tuple[UOp, int] | None:
         x = s10
         y = s2
         if x.shape == ():
-            return build(ops.WHERE, p, x, y), 155
+            return build(ops.WHERE, p, x, y), 159
     # where_scalar_no: where(p, x, expand(y)) -> where(p, x, y) if y.shape == ()
     if s2.op is ops.EXPAND:
         s20 = s2.src[0]
@@ -1227,16 +1227,22 @@ def _where(out: UOp) -> tuple[UOp, int] | None:
         x = s1
         y = s20
         if y.shape == ():
-            return build(ops.WHERE, p, x, y), 156
+            return build(ops.WHERE, p, x, y), 160
     return None
 
 
 def _reshape(out: UOp) -> tuple[UOp, int] | None:
+    # reshape_known: reshape(x) -> known_dims(x, out)
+    s0 = out.src[0]
+    x = s0
+    new = known_dims(x, out)
+    if new is not None:
+        return new, 125
     # reshape_same: reshape(x) -> x if same_shape(x, out)
     s0 = out.src[0]
     x = s0
     if same_shape(x, out):
-        return x, 125
+        return x, 129
     # reshape_reshape: reshape(reshape(x)) -> reshaped(x, out)
     s0 = out.src[0]
     if s0.op is ops.RESHAPE:
@@ -1244,23 +1250,29 @@ def _reshape(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         new = reshaped(x, out)
         if new is not None:
-            return new, 126
+            return new, 130
     # reshape_scalar: reshape(expand(x)) -> x if x.shape == ()
     s0 = out.src[0]
     if s0.op is ops.EXPAND:
         s00 = s0.src[0]
         x = s00
         if x.shape == ():
-            return x, 138
+            return x, 142
     return None
 
 
 def _expand(out: UOp) -> tuple[UOp, int] | None:
+    # expand_known: expand(x) -> known_dims(x, out)
+    s0 = out.src[0]
+    x = s0
+    new = known_dims(x, out)
+    if new is not None:
+        return new, 126
     # expand_same: expand(x) -> x if same_shape(x, out)
     s0 = out.src[0]
     x = s0
     if same_shape(x, out):
-        return x, 127
+        return x, 131
     # expand_expand: expand(expand(x)) -> expanded(x, out)
     s0 = out.src[0]
     if s0.op is ops.EXPAND:
@@ -1268,14 +1280,75 @@ def _expand(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         new = expanded(x, out)
         if new is not None:
-            return new, 128
+            return new, 132
     # expand_scalar_expand: expand(expand(x)) -> x if x.shape == ()
     s0 = out.src[0]
     if s0.op is ops.EXPAND:
         s00 = s0.src[0]
         x = s00
         if x.shape == ():
-            return x, 129
+            return x, 133
+    return None
+
+
+def _pad(out: UOp) -> tuple[UOp, int] | None:
+    # pad_known: pad(x) -> known_dims(x, out)
+    s0 = out.src[0]
+    x = s0
+    new = known_dims(x, out)
+    if new is not None:
+        return new, 127
+    # pad_nothing: pad(x) -> x if not any(out.dims)
+    s0 = out.src[0]
+    x = s0
+    if not any(out.dims):
+        return x, 136
+    # pad_pad: pad(pad(x)) -> padded(x, out)
+    s0 = out.src[0]
+    if s0.op is ops.PAD:
+        s00 = s0.src[0]
+        x = s00
+        new = padded(x, out)
+        if new is not None:
+            return new, 137
+    return None
+
+
+def _shrink(out: UOp) -> tuple[UOp, int] | None:
+    # shrink_known: shrink(x) -> known_dims(x, out)
+    s0 = out.src[0]
+    x = s0
+    new = known_dims(x, out)
+    if new is not None:
+        return new, 128
+    # shrink_same: shrink(x) -> x if same_shape(x, out)
+    s0 = out.src[0]
+    x = s0
+    if same_shape(x, out):
+        return x, 138
+    # shrink_shrink: shrink(shrink(x)) -> shrunk(x, out)
+    s0 = out.src[0]
+    if s0.op is ops.SHRINK:
+        s00 = s0.src[0]
+        x = s00
+        new = shrunk(x, out)
+        if new is not None:
+            return new, 139
+    # shrink_pad: shrink(pad(x)) -> unpadded(x, out)
+    s0 = out.src[0]
+    if s0.op is ops.PAD:
+        s00 = s0.src[0]
+        x = s00
+        new = unpadded(x, out)
+        if new is not None:
+            return new, 140
+    # shrink_scalar: shrink(expand(x)) -> x if x.shape == ()
+    s0 = out.src[0]
+    if s0.op is ops.EXPAND:
+        s00 = s0.src[0]
+        x = s00
+        if x.shape == ():
+            return x, 144
     return None
 
 
@@ -1285,7 +1358,7 @@ def _permute(out: UOp) -> tuple[UOp, int] | None:
     a = out.arg
     x = s0
     if a == tuple(range(x.ndim)):
-        return x, 130
+        return x, 134
     # permute_permute: permute[b](permute[a](x)) -> permuted(x, a, b)
     b = out.arg
     if s0.op is ops.PERMUTE:
@@ -1294,62 +1367,13 @@ def _permute(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         new = permuted(x, a, b)
         if new is not None:
-            return new, 131
+            return new, 135
     # permute_scalar: permute(expand(x)) -> x if x.shape == ()
     if s0.op is ops.EXPAND:
         s00 = s0.src[0]
         x = s00
         if x.shape == ():
-            return x, 139
-    return None
-
-
-def _pad(out: UOp) -> tuple[UOp, int] | None:
-    # pad_nothing: pad(x) -> x if not any(out.dims)
-    s0 = out.src[0]
-    x = s0
-    if not any(out.dims):
-        return x, 132
-    # pad_pad: pad(pad(x)) -> padded(x, out)
-    s0 = out.src[0]
-    if s0.op is ops.PAD:
-        s00 = s0.src[0]
-        x = s00
-        new = padded(x, out)
-        if new is not None:
-            return new, 133
-    return None
-
-
-def _shrink(out: UOp) -> tuple[UOp, int] | None:
-    # shrink_same: shrink(x) -> x if same_shape(x, out)
-    s0 = out.src[0]
-    x = s0
-    if same_shape(x, out):
-        return x, 134
-    # shrink_shrink: shrink(shrink(x)) -> shrunk(x, out)
-    s0 = out.src[0]
-    if s0.op is ops.SHRINK:
-        s00 = s0.src[0]
-        x = s00
-        new = shrunk(x, out)
-        if new is not None:
-            return new, 135
-    # shrink_pad: shrink(pad(x)) -> unpadded(x, out)
-    s0 = out.src[0]
-    if s0.op is ops.PAD:
-        s00 = s0.src[0]
-        x = s00
-        new = unpadded(x, out)
-        if new is not None:
-            return new, 136
-    # shrink_scalar: shrink(expand(x)) -> x if x.shape == ()
-    s0 = out.src[0]
-    if s0.op is ops.EXPAND:
-        s00 = s0.src[0]
-        x = s00
-        if x.shape == ():
-            return x, 140
+            return x, 143
     return None
 
 
@@ -1363,13 +1387,13 @@ def _flip(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         new = flipped(x, a, b)
         if new is not None:
-            return new, 137
+            return new, 141
     # flip_scalar: flip(expand(x)) -> x if x.shape == ()
     if s0.op is ops.EXPAND:
         s00 = s0.src[0]
         x = s00
         if x.shape == ():
-            return x, 141
+            return x, 145
     return None
 
 
@@ -1379,7 +1403,7 @@ def _reduce(out: UOp) -> tuple[UOp, int] | None:
     x = s0
     new = all_ones(x, out)
     if new is not None:
-        return new, 159
+        return new, 163
     # reduce_reduce: reduce(reduce[a](x)) -> reduced_at_once(x, a, out)
     s0 = out.src[0]
     if s0.op is ops.REDUCE:
@@ -1388,7 +1412,7 @@ def _reduce(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         new = reduced_at_once(x, a, out)
         if new is not None:
-            return new, 160
+            return new, 164
     # sum_of_copies: reduce[a](expand(x)) -> sum_of_copies(x, out) if a[0] == "add" and x.shape == ()
     a = out.arg
     s0 = out.src[0]
@@ -1398,7 +1422,7 @@ def _reduce(out: UOp) -> tuple[UOp, int] | None:
         if a[0] == "add" and x.shape == ():
             new = sum_of_copies(x, out)
             if new is not None:
-                return new, 161
+                return new, 165
     # max_of_copies: reduce[a](expand(x)) -> x if a[0] in ("max", "min") and x.shape == () and not_empty(out)
     a = out.arg
     s0 = out.src[0]
@@ -1406,7 +1430,7 @@ def _reduce(out: UOp) -> tuple[UOp, int] | None:
         s00 = s0.src[0]
         x = s00
         if a[0] in ("max", "min") and x.shape == () and not_empty(out):
-            return x, 162
+            return x, 166
     return None
 
 
@@ -1537,44 +1561,48 @@ RULES = RuleSet(
         Rule('lt_form', 'terms left, constant right, coprime, the first positive', 'x < y -> lt_form(out)', 'rules/symbolic.upat', 143, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
         Rule('eq_form', 'terms left, constant right, coprime, the first positive', 'x == y -> eq_form(out)', 'rules/symbolic.upat', 144, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
         Rule('ne_as_eq', 'one form of comparing', 'x != y -> ~(x == y)', 'rules/symbolic.upat', 145, 'index', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('reshape_same', 'nothing moves', 'reshape(x) -> x if same_shape(x, out)', 'rules/symbolic.upat', 149, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('reshape_reshape', 'the last shape counts', 'reshape(reshape(x)) -> reshaped(x, out)', 'rules/symbolic.upat', 150, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('expand_same', 'nothing moves', 'expand(x) -> x if same_shape(x, out)', 'rules/symbolic.upat', 151, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('expand_expand', 'the last shape counts', 'expand(expand(x)) -> expanded(x, out)', 'rules/symbolic.upat', 152, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('expand_scalar_expand', 'a scalar goes to any shape', 'expand(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 153, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('permute_same', 'nothing moves', 'permute[a](x) -> x if a == tuple(range(x.ndim))', 'rules/symbolic.upat', 154, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('permute_permute', 'one permutation', 'permute[b](permute[a](x)) -> permuted(x, a, b)', 'rules/symbolic.upat', 155, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('pad_nothing', 'nothing is added', 'pad(x) -> x if not any(out.dims)', 'rules/symbolic.upat', 156, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('pad_pad', 'zeros around zeros', 'pad(pad(x)) -> padded(x, out)', 'rules/symbolic.upat', 157, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('shrink_same', 'nothing is left out', 'shrink(x) -> x if same_shape(x, out)', 'rules/symbolic.upat', 158, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('shrink_shrink', 'a part of a part', 'shrink(shrink(x)) -> shrunk(x, out)', 'rules/symbolic.upat', 159, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('shrink_pad', 'the padding is not in the part', 'shrink(pad(x)) -> unpadded(x, out)', 'rules/symbolic.upat', 160, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('flip_flip', 'what is flipped twice is not', 'flip[b](flip[a](x)) -> flipped(x, a, b)', 'rules/symbolic.upat', 161, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('reshape_scalar', 'copies of a scalar', 'reshape(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 162, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('permute_scalar', 'copies of a scalar', 'permute(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 163, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('shrink_scalar', 'copies of a scalar', 'shrink(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 164, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('flip_scalar', 'copies of a scalar', 'flip(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 165, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('add_scalar', 'a scalar broadcasts', 'expand(x) + y -> x + y if x.shape == ()', 'rules/symbolic.upat', 168, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('sub_scalar', 'a scalar broadcasts', 'expand(x) - y -> x - y if x.shape == ()', 'rules/symbolic.upat', 169, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('sub_scalar_right', 'a scalar broadcasts', 'x - expand(y) -> x - y if y.shape == ()', 'rules/symbolic.upat', 170, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('mul_scalar', 'a scalar broadcasts', 'expand(x) * y -> x * y if x.shape == ()', 'rules/symbolic.upat', 171, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('div_scalar', 'a scalar broadcasts', 'expand(x) / y -> x / y if x.shape == ()', 'rules/symbolic.upat', 172, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('div_scalar_right', 'a scalar broadcasts', 'x / expand(y) -> x / y if y.shape == ()', 'rules/symbolic.upat', 173, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('max_scalar', 'a scalar broadcasts', 'max(expand(x), y) -> max(x, y) if x.shape == ()', 'rules/symbolic.upat', 174, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('min_scalar', 'a scalar broadcasts', 'min(expand(x), y) -> min(x, y) if x.shape == ()', 'rules/symbolic.upat', 175, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('lt_scalar', 'a scalar broadcasts', 'expand(x) < y -> x < y if x.shape == ()', 'rules/symbolic.upat', 176, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('lt_scalar_right', 'a scalar broadcasts', 'x < expand(y) -> x < y if y.shape == ()', 'rules/symbolic.upat', 177, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('eq_scalar', 'a scalar broadcasts', 'expand(x) == y -> x == y if x.shape == ()', 'rules/symbolic.upat', 178, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('ne_scalar', 'a scalar broadcasts', 'expand(x) != y -> x != y if x.shape == ()', 'rules/symbolic.upat', 179, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('where_scalar', 'a scalar broadcasts', 'where(expand(p), x, y) -> where(p, x, y) if p.shape == ()', 'rules/symbolic.upat', 180, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('where_scalar_yes', 'a scalar broadcasts', 'where(p, expand(x), y) -> where(p, x, y) if x.shape == ()', 'rules/symbolic.upat', 181, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('where_scalar_no', 'a scalar broadcasts', 'where(p, x, expand(y)) -> where(p, x, y) if y.shape == ()', 'rules/symbolic.upat', 182, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('cast_scalar_copies', 'convert once, then copy', 'cast(expand(x)) -> cast(x) if x.shape == ()', 'rules/symbolic.upat', 183, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('neg_scalar', 'compute once, then copy', '-expand(x) -> -x if x.shape == ()', 'rules/symbolic.upat', 184, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('reduce_ones', 'one element each: only the shape changes', 'reduce(x) -> all_ones(x, out)', 'rules/symbolic.upat', 187, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('reduce_reduce', 'of one kind, at once; float sums reassociate', 'reduce(reduce[a](x)) -> reduced_at_once(x, a, out)', 'rules/symbolic.upat', 188, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('sum_of_copies', 'n equal terms, where exact', 'reduce[a](expand(x)) -> sum_of_copies(x, out) if a[0] == "add" and x.shape == ()', 'rules/symbolic.upat', 189, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('max_of_copies', 'the same everywhere', 'reduce[a](expand(x)) -> x if a[0] in ("max", "min") and x.shape == () and not_empty(out)', 'rules/symbolic.upat', 190, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('reshape_known', 'a dim that became a constant is a number', 'reshape(x) -> known_dims(x, out)', 'rules/symbolic.upat', 149, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('expand_known', 'a dim that became a constant is a number', 'expand(x) -> known_dims(x, out)', 'rules/symbolic.upat', 150, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('pad_known', 'an amount that became a constant is a number', 'pad(x) -> known_dims(x, out)', 'rules/symbolic.upat', 151, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('shrink_known', 'a bound that became a constant is a number', 'shrink(x) -> known_dims(x, out)', 'rules/symbolic.upat', 152, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('reshape_same', 'nothing moves', 'reshape(x) -> x if same_shape(x, out)', 'rules/symbolic.upat', 153, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('reshape_reshape', 'the last shape counts', 'reshape(reshape(x)) -> reshaped(x, out)', 'rules/symbolic.upat', 154, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('expand_same', 'nothing moves', 'expand(x) -> x if same_shape(x, out)', 'rules/symbolic.upat', 155, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('expand_expand', 'the last shape counts', 'expand(expand(x)) -> expanded(x, out)', 'rules/symbolic.upat', 156, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('expand_scalar_expand', 'a scalar goes to any shape', 'expand(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 157, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('permute_same', 'nothing moves', 'permute[a](x) -> x if a == tuple(range(x.ndim))', 'rules/symbolic.upat', 158, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('permute_permute', 'one permutation', 'permute[b](permute[a](x)) -> permuted(x, a, b)', 'rules/symbolic.upat', 159, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('pad_nothing', 'nothing is added', 'pad(x) -> x if not any(out.dims)', 'rules/symbolic.upat', 160, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('pad_pad', 'zeros around zeros', 'pad(pad(x)) -> padded(x, out)', 'rules/symbolic.upat', 161, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('shrink_same', 'nothing is left out', 'shrink(x) -> x if same_shape(x, out)', 'rules/symbolic.upat', 162, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('shrink_shrink', 'a part of a part', 'shrink(shrink(x)) -> shrunk(x, out)', 'rules/symbolic.upat', 163, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('shrink_pad', 'the padding is not in the part', 'shrink(pad(x)) -> unpadded(x, out)', 'rules/symbolic.upat', 164, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('flip_flip', 'what is flipped twice is not', 'flip[b](flip[a](x)) -> flipped(x, a, b)', 'rules/symbolic.upat', 165, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('reshape_scalar', 'copies of a scalar', 'reshape(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 166, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('permute_scalar', 'copies of a scalar', 'permute(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 167, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('shrink_scalar', 'copies of a scalar', 'shrink(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 168, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('flip_scalar', 'copies of a scalar', 'flip(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 169, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('add_scalar', 'a scalar broadcasts', 'expand(x) + y -> x + y if x.shape == ()', 'rules/symbolic.upat', 172, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('sub_scalar', 'a scalar broadcasts', 'expand(x) - y -> x - y if x.shape == ()', 'rules/symbolic.upat', 173, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('sub_scalar_right', 'a scalar broadcasts', 'x - expand(y) -> x - y if y.shape == ()', 'rules/symbolic.upat', 174, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('mul_scalar', 'a scalar broadcasts', 'expand(x) * y -> x * y if x.shape == ()', 'rules/symbolic.upat', 175, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('div_scalar', 'a scalar broadcasts', 'expand(x) / y -> x / y if x.shape == ()', 'rules/symbolic.upat', 176, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('div_scalar_right', 'a scalar broadcasts', 'x / expand(y) -> x / y if y.shape == ()', 'rules/symbolic.upat', 177, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('max_scalar', 'a scalar broadcasts', 'max(expand(x), y) -> max(x, y) if x.shape == ()', 'rules/symbolic.upat', 178, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('min_scalar', 'a scalar broadcasts', 'min(expand(x), y) -> min(x, y) if x.shape == ()', 'rules/symbolic.upat', 179, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('lt_scalar', 'a scalar broadcasts', 'expand(x) < y -> x < y if x.shape == ()', 'rules/symbolic.upat', 180, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('lt_scalar_right', 'a scalar broadcasts', 'x < expand(y) -> x < y if y.shape == ()', 'rules/symbolic.upat', 181, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('eq_scalar', 'a scalar broadcasts', 'expand(x) == y -> x == y if x.shape == ()', 'rules/symbolic.upat', 182, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('ne_scalar', 'a scalar broadcasts', 'expand(x) != y -> x != y if x.shape == ()', 'rules/symbolic.upat', 183, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('where_scalar', 'a scalar broadcasts', 'where(expand(p), x, y) -> where(p, x, y) if p.shape == ()', 'rules/symbolic.upat', 184, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('where_scalar_yes', 'a scalar broadcasts', 'where(p, expand(x), y) -> where(p, x, y) if x.shape == ()', 'rules/symbolic.upat', 185, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('where_scalar_no', 'a scalar broadcasts', 'where(p, x, expand(y)) -> where(p, x, y) if y.shape == ()', 'rules/symbolic.upat', 186, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('cast_scalar_copies', 'convert once, then copy', 'cast(expand(x)) -> cast(x) if x.shape == ()', 'rules/symbolic.upat', 187, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('neg_scalar', 'compute once, then copy', '-expand(x) -> -x if x.shape == ()', 'rules/symbolic.upat', 188, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('reduce_ones', 'one element each: only the shape changes', 'reduce(x) -> all_ones(x, out)', 'rules/symbolic.upat', 191, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('reduce_reduce', 'of one kind, at once; float sums reassociate', 'reduce(reduce[a](x)) -> reduced_at_once(x, a, out)', 'rules/symbolic.upat', 192, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('sum_of_copies', 'n equal terms, where exact', 'reduce[a](expand(x)) -> sum_of_copies(x, out) if a[0] == "add" and x.shape == ()', 'rules/symbolic.upat', 193, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('max_of_copies', 'the same everywhere', 'reduce[a](expand(x)) -> x if a[0] in ("max", "min") and x.shape == () and not_empty(out)', 'rules/symbolic.upat', 194, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
     ),
-    {ops.NEG: _neg, ops.ADD: _add, ops.SUB: _sub, ops.MUL: _mul, ops.DIV: _div, ops.FLOORDIV: _floordiv, ops.MOD: _mod, ops.MAX: _max, ops.MIN: _min, ops.LT: _lt, ops.EQ: _eq, ops.NE: _ne, ops.AND: _and, ops.OR: _or, ops.XOR: _xor, ops.SHL: _shl, ops.SHR: _shr, ops.NOT: _not, ops.ABS: _abs, ops.SQRT: _sqrt, ops.FLOOR: _floor, ops.ROUND: _round, ops.CAST: _cast, ops.WHERE: _where, ops.RESHAPE: _reshape, ops.EXPAND: _expand, ops.PERMUTE: _permute, ops.PAD: _pad, ops.SHRINK: _shrink, ops.FLIP: _flip, ops.REDUCE: _reduce},
+    {ops.NEG: _neg, ops.ADD: _add, ops.SUB: _sub, ops.MUL: _mul, ops.DIV: _div, ops.FLOORDIV: _floordiv, ops.MOD: _mod, ops.MAX: _max, ops.MIN: _min, ops.LT: _lt, ops.EQ: _eq, ops.NE: _ne, ops.AND: _and, ops.OR: _or, ops.XOR: _xor, ops.SHL: _shl, ops.SHR: _shr, ops.NOT: _not, ops.ABS: _abs, ops.SQRT: _sqrt, ops.FLOOR: _floor, ops.ROUND: _round, ops.CAST: _cast, ops.WHERE: _where, ops.RESHAPE: _reshape, ops.EXPAND: _expand, ops.PAD: _pad, ops.SHRINK: _shrink, ops.PERMUTE: _permute, ops.FLIP: _flip, ops.REDUCE: _reduce},
 )

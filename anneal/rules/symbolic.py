@@ -181,6 +181,16 @@ def _plus(a: Dim, b: Dim) -> Dim:
     return simplify_dim(dim_uop(a) + b) if isinstance(a, UOp) or isinstance(b, UOp) else a + b
 
 
+def known_dims(x: UOp, out: UOp) -> UOp | None:
+    """`out`, a movement of `x`, with dims that are constants written as ints."""
+    if not any(d.op is ops.CONST for d in out.src[1:]):
+        return None
+    dims = out.dims
+    symbolic = tuple(d for d in dims if isinstance(d, UOp))
+    arg = tuple(None if isinstance(d, UOp) else d for d in dims)
+    return UOp(out.op, out.dtype, (x, *symbolic), arg)
+
+
 def same_shape(x: UOp, out: UOp) -> bool:
     return x.shape == out.shape
 

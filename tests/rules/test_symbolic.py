@@ -84,7 +84,9 @@ class Instance:
         if op in MOVEMENT or op == "REDUCE":
             x = self.build(operands[0], dtype)
             target = (2, 3) if self.common and op == "EXPAND" else None
-            return reduced(x, self.rng) if op == "REDUCE" else moved(op, x, self.rng, target)
+            if op == "REDUCE":
+                return reduced(x, self.rng)
+            return bound(moved(op, x, self.rng, target), self.rng)
         first, *rest = (self.build(o, dtype) for o in operands)
         return first.alu(ops.BY_NAME[op], *rest)
 
@@ -160,6 +162,14 @@ def moved(op: str, x: UOp, rng: random.Random, target: tuple[int, ...] | None) -
         length = rng.choice((d, rng.randint(0, d)))
         bounds += [rng.randint(0, d - length), length]
     return UOp(ops.SHRINK, x.dtype, (x,), tuple(bounds))
+
+
+def bound(u: UOp, rng: random.Random) -> UOp:
+    """Sometimes, `u` as it is after a VAR among its dims was bound to a constant."""
+    if u.op in (ops.PERMUTE, ops.FLIP) or rng.random() < 0.8:
+        return u
+    dims = tuple(const(d, dtypes.index) for d in u.arg)
+    return UOp(u.op, u.dtype, (*u.src, *dims), (None,) * len(dims))
 
 
 def reduced(x: UOp, rng: random.Random) -> UOp:
