@@ -19,7 +19,7 @@ from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.rewrite import Rule, rewrite
 from anneal.uop.symbolic import simplify
-from anneal.uop.uop import UOp, const, param, substitute, toposort, var
+from anneal.uop.uop import Shape, UOp, const, param, substitute, toposort, var
 from anneal.uop.upat import load, pattern_op, pattern_operands, split
 
 Values = dict[UOp, np.ndarray]
@@ -145,7 +145,8 @@ def moved(op: str, x: UOp, rng: random.Random, target: tuple[int, ...] | None) -
         shapes = [s for s in known if int(np.prod(s)) == size]
         return UOp(ops.RESHAPE, x.dtype, (x,), rng.choice([*shapes, x.shape]))
     if op == "EXPAND":
-        shape = target or tuple(rng.choice((2, 3)) if d == 1 else d for d in x.shape) or (2, 3)
+        grown = tuple(rng.choice((2, 3)) if d == 1 else d for d in ints(x.shape))
+        shape = target or grown or (2, 3)
         return UOp(ops.EXPAND, x.dtype, (x,), rng.choice((shape, target or x.shape)))
     if op == "PERMUTE":
         return UOp(ops.PERMUTE, x.dtype, (x,), tuple(rng.sample(range(n), n)))
@@ -192,7 +193,7 @@ def counter(number: int, end: int | UOp) -> UOp:
     return UOp(ops.RANGE, dtypes.index, (end,), (number, "loop"))
 
 
-_ENDS = (4, 3, 12, 2, 1, _B, _T, _B * _T)
+_ENDS: tuple[int | UOp, ...] = (4, 3, 12, 2, 1, _B, _T, _B * _T)
 _LEAVES = [*(counter(i, end) for i, end in enumerate(_ENDS)), _B, _T, var("v", -3, 4)]
 
 
@@ -214,15 +215,21 @@ def index_expression(rng: random.Random, depth: int) -> UOp:
 # -- evaluation ------------------------------------------------------------------------------------
 
 
+def ints(shape: Shape) -> tuple[int, ...]:
+    assert all(isinstance(d, int) for d in shape)
+    return tuple(d for d in shape if isinstance(d, int))
+
+
 def values_of(u: UOp, rng: random.Random) -> np.ndarray:
-    n = int(np.prod(u.shape))
+    shape = ints(u.shape)
+    n = int(np.prod(shape))
     if u.dtype.kind == "b":
         data = [rng.random() < 0.5 for _ in range(n)]
     elif u.dtype.is_float:
         data = [const(rng.choice(FLOAT_VALUES), u.dtype).arg for _ in range(n)]
     else:
         data = [const(rng.choice(INT_VALUES), u.dtype).arg for _ in range(n)]
-    return np.array(data, np.dtype(u.dtype.name)).reshape(u.shape)
+    return np.array(data, np.dtype(u.dtype.name)).reshape(shape)
 
 
 def counters_as_inputs(roots: list[UOp], rng: random.Random) -> tuple[list[UOp], Values]:
