@@ -16,21 +16,18 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
 from anneal import errors
+from anneal.realization import HostBuffer, computed, describe, execute, is_known, read
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.uop import (
     Dim,
-    Graph,
     Origin,
     Shape,
     UOp,
     buffer,
     const,
-    param,
     same_dim,
     show_shape,
-    substitute,
-    toposort,
 )
 
 if TYPE_CHECKING:
@@ -63,6 +60,16 @@ def user_origin(phase: str = "forward", rule: str | None = None) -> Origin | Non
             return Origin(file, frame.f_lineno, phase, rule)
         frame = frame.f_back  # type: ignore[assignment]
     return None
+
+
+def frames_to_user() -> int:
+    """How many calls up from the caller the user's code is: a warning's stacklevel."""
+    frame, count = sys._getframe(1), 1
+    while frame.f_back is not None and _is_ours.get(frame.f_code.co_filename, True):
+        if not frame.f_code.co_filename.startswith(_PACKAGE):
+            break
+        frame, count = frame.f_back, count + 1
+    return count
 
 
 def make(uop: UOp, weak_type: bool = False) -> Array:
@@ -194,7 +201,7 @@ class Array:
 
     def __index__(self) -> int:
         if not self.dtype.is_int or self.shape != ():
-            raise TypeError(f"only integer arrays of shape () can be an index, got {describe(self)}")
+            raise TypeError(f"only integer arrays of shape () can index, got {describe(self)}")
         return int(self)
 
     def _scalar(self, error: type[errors.ConcretizationTypeError], what: str) -> bool | int | float:
@@ -211,7 +218,7 @@ class Array:
     def _read(
         self, error: type[errors.ConcretizationTypeError], what: str
     ) -> np.ndarray[Any, Any]:
-        return read(_computed(self.uop, error, what), self.shape)
+        return read(computed(self.uop, error, what), self.shape)
 
     def block_until_ready(self) -> Array:
         """Computes the value if it was not, waits for the device, and returns self."""
@@ -467,13 +474,6 @@ def _is_operand(x: object) -> bool:
     return isinstance(x, Array | bool | int | float | list) or hasattr(x, "__array__")
 
 
-def describe(x: Array | UOp) -> str:
-    """Dtype and shape as in JAX: "float32[3,4]"."""
-    from anneal.uop.show import dim_text
-
-    return f"{x.dtype.name}[{','.join(dim_text(d) for d in x.shape)}]"
-
-
 # -- what users give -------------------------------------------------------------------------------
 
 _NARROW = {dtypes.int64: dtypes.int32, dtypes.uint64: dtypes.uint32, dtypes.float64: dtypes.float32}
@@ -523,7 +523,7 @@ def asarray(x: Any, dtype: Any = None) -> Array:
         return out if dtype is None else out.astype(dtype)
     if isinstance(x, list | tuple) or hasattr(x, "__array__") or hasattr(x, "__array_interface__"):
         return _of_host(x, dtype)
-    raise TypeError(f"expected an array, a number or nested lists of numbers, got {type(x).__name__}")
+    raise TypeError(f"expected an array, a number or lists of numbers, got {type(x).__name__}")
 
 
 def _of_scalar(x: bool | int | float, dtype: Any) -> Array:
@@ -541,7 +541,9 @@ def _of_scalar(x: bool | int | float, dtype: Any) -> Array:
 
 
 def _holds_arrays(x: Sequence[Any]) -> bool:
-    return any(isinstance(e, Array) or (isinstance(e, list | tuple) and _holds_arrays(e)) for e in x)
+    return any(
+        isinstance(e, Array) or (isinstance(e, list | tuple) and _holds_arrays(e)) for e in x
+    )
 
 
 def _of_host(x: Any, dtype: Any) -> Array:
@@ -561,7 +563,9 @@ def _of_host(x: Any, dtype: Any) -> Array:
         if narrow.is_int and data.size and not (
             narrow.min <= data.min() and data.max() <= narrow.max
         ):
-            raise OverflowError(f"{own} values from {data.min()} to {data.max()} do not fit {narrow}")
+            raise OverflowError(
+                f"{own} values from {data.min()} to {data.max()} do not fit {narrow}"
+            )
         with np.errstate(over="ignore"):
             data = data.astype(narrow.name)
     out = of_numpy(data, narrow)
@@ -574,23 +578,6 @@ def of_numpy(data: np.ndarray[Any, Any], dtype: DType) -> Array:
         return make(const(data.item(), dtype))
     node = buffer(HostBuffer(data.copy(order="C"), dtype), dtype, data.shape)
     return make(node)
-
-
-class HostBuffer:
-    """Data that the user gave, on the host until the first graph that reads it runs."""
-
-    __slots__ = ("__weakref__", "data", "deleted", "dtype", "size", "uploaded")
-
-    def __init__(self, data: np.ndarray[Any, Any], dtype: DType) -> None:
-        data.flags.writeable = False
-        self.data = data
-        self.dtype = dtype
-        self.size = data.size
-        self.deleted = False
-        self.uploaded: Any = None
-
-    def __repr__(self) -> str:
-        return f"HostBuffer({self.dtype}, {self.size})"
 
 
 def promote(*arrays: Any) -> tuple[list[Array], DType, bool]:
@@ -645,9 +632,6 @@ def broadcast(*arrays: Any) -> list[Array]:
             else Array(a.uop.broadcast_to(shape), a.weak_type) for a in out]  # fmt: skip
 
 
-# -- running ---------------------------------------------------------------------------------------
-
-
 def realize(arrays: Sequence[Array]) -> None:
     """Computes `arrays`, as one graph; afterwards each is its BUFFER.
 
@@ -658,175 +642,4 @@ def realize(arrays: Sequence[Array]) -> None:
     execute([u for u in todo if not u.traced])
     for u in todo:
         if u.traced:
-            _computed(u, errors.ConcretizationTypeError, "computed")
-
-
-def _computed(u: UOp, error: type[errors.ConcretizationTypeError], what: str) -> UOp:
-    """The BUFFER that holds the value of `u`; `error` where an argument's value is not known."""
-    if u.op is ops.BUFFER:
-        return u
-    if u.value is None or u.op is ops.PARAM:
-        known = _bound(u, error, what) if u.traced else u
-        if known.op is ops.BUFFER:
-            return known
-        if known.value is None:
-            execute([known])
-        if u.op is ops.PARAM:
-            assert known.value is not None
-            return known.value
-        u.value = known.value
-    assert u.value is not None
-    return u.value
-
-
-def _bound(u: UOp, error: type[errors.ConcretizationTypeError], what: str) -> UOp:
-    """`u` with every PARAM replaced by the argument that it stands for."""
-    top = u
-    while u.traced:
-        nodes = toposort([u], stop=lambda n: n.value is not None)
-        values = {n: n.value for n in nodes if n.value is not None and n.traced}
-        missing = [n for n in nodes if n.op is ops.PARAM and n.value is None]
-        if missing:
-            raise _unknown(top, missing, error, what)
-        u = substitute([u], values)[0]
-    return u
-
-
-def execute(roots: Sequence[UOp]) -> None:
-    """Runs the graph of `roots` (distinct, untraced) and sets their `value`."""
-    roots = [u for u in roots if u.value is None and u.op is not ops.BUFFER]
-    constants = [u for u in roots if u.op is ops.CONST]
-    for u in constants:
-        u.value = _constant_buffer(u)
-    roots = [u for u in roots if u.op is not ops.CONST]
-    if not roots:
-        return
-    from anneal import device
-
-    graph, leaves = close_over(roots)
-    storages = device.compile(graph, frozenset())(device_storages(leaves))
-    for u, storage in zip(roots, storages, strict=True):
-        u.value = buffer(storage, u.dtype, u.shape)
-        u.value.origin = u.origin
-
-
-def _constant_buffer(u: UOp) -> UOp:
-    import numpy as np
-
-    return buffer(HostBuffer(np.array(u.arg, numpy_dtype(u.dtype)), u.dtype), u.dtype, ())
-
-
-def numpy_dtype(dtype: DType) -> np.dtype[Any]:
-    """NumPy's dtype for ours; ml_dtypes' for bfloat16."""
-    import numpy as np
-
-    if dtype is dtypes.bfloat16:
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(dtype.name)
-
-
-def close_over(roots: Sequence[UOp], inputs: Sequence[UOp] = ()) -> tuple[Graph, list[UOp]]:
-    """The graph of `roots` as a function of data: after `inputs` come fresh PARAMs in the place of
-    the BUFFERs, which are returned in that order. Untraced nodes that hold their value count as it.
-    """
-    mapping: dict[UOp, UOp] = {}
-    leaves: dict[UOp, UOp] = {}
-    for u in toposort(roots, stop=lambda n: n.value is not None and not n.traced):
-        held = u if u.op is ops.BUFFER else None if u.traced else u.value
-        if held is not None:
-            if held not in leaves:
-                leaves[held] = param(held.dtype, held.shape)
-            mapping[u] = leaves[held]
-    outputs = substitute(roots, mapping)
-    return Graph((*inputs, *leaves.values()), tuple(outputs)), list(leaves)
-
-
-def device_storages(leaves: Sequence[UOp]) -> list[Any]:
-    """The storages of BUFFER nodes, uploaded where they were still on the host."""
-    return [device_storage(u) for u in leaves]
-
-
-def device_storage(u: UOp) -> Any:
-    """The device's storage of a BUFFER node. DeletedArrayError if it was donated."""
-    storage = u.arg[0]
-    if storage.deleted:
-        raise errors.DeletedArrayError(
-            f"an array {describe(u)} was used after its memory was donated to a jitted function "
-            "(donate_argnums): use that function's result instead, or do not donate it"
-        )
-    if not isinstance(storage, HostBuffer):
-        return storage
-    if storage.uploaded is None:
-        from anneal import device
-
-        storage.uploaded = device.upload(storage.data)
-    return storage.uploaded
-
-
-def read(u: UOp, shape: Shape) -> np.ndarray[Any, Any]:
-    """The data of a BUFFER node as a NumPy array of `shape`."""
-    storage = u.arg[0]
-    if isinstance(storage, HostBuffer) and not storage.deleted:
-        return storage.data
-    from anneal import device
-
-    return device.read(device_storage(u)).reshape(shape)  # type: ignore[no-any-return]
-
-
-# -- values that are not there ---------------------------------------------------------------------
-
-
-def is_known(u: UOp) -> bool:
-    """Whether the value of `u` could be read now: it depends on no argument without a value."""
-    todo, seen = [u], set[UOp]()
-    while todo:
-        for n in toposort([todo.pop()], stop=lambda n: n.value is not None or n in seen):
-            if n in seen:
-                continue
-            seen.add(n)
-            if n.value is not None and n.value.traced:
-                todo.append(n.value)
-            elif n.op is ops.PARAM and n.value is None:
-                return False
-    return True
-
-
-def _unknown(
-    u: UOp, params: Sequence[UOp], error: type[errors.ConcretizationTypeError], what: str
-) -> Exception:
-    """The error for reading `u`, which depends on `params`, whose values are not known."""
-    leaked = [p for p in params if p.origin is None or p.origin.phase == LEAKED]
-    if leaked:
-        return errors.UnexpectedTracerError(leak_message(u, leaked))
-    names = [p.origin.rule or "an argument" for p in params if p.origin is not None]
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    at = f" made at {u.origin.file}:{u.origin.line}" if u.origin is not None else ""
-    return error(
-        f"a value {describe(u)}{at} was {what} while `jit` traces the function: it depends on "
-        f"{shown}, known there only by shape and dtype. {_FIXES.get(error, _FIX)}"
-    )
-
-
-# The phase of a PARAM's origin: `rule` is then the path of the argument and its function.
-ARGUMENT = "argument"
-LEAKED = "argument of a finished trace"
-_FIX = "Move this out of the jitted function, or mark the argument static with static_argnums."
-_FIXES = {
-    errors.TracerBoolConversionError: "Choose with anneal.numpy.where or anneal.lax.cond instead of "
-    "`if`, or mark the argument static with static_argnums.",
-    errors.TracerArrayConversionError: "Use the anneal.numpy function of the same name instead of "
-    "NumPy's, or move this out of the jitted function.",
-}
-
-
-def leak_message(u: UOp, params: Sequence[UOp]) -> str:
-    """Says where an array of a finished trace came from."""
-    who = next((p.origin.rule for p in params if p.origin is not None), "an argument") or ""
-    at = f" It was made at {u.origin.file}:{u.origin.line}." if u.origin is not None else ""
-    return (
-        f"an array {describe(u)} was used after the trace that it belongs to had ended: it depends "
-        f"on {who}.{at} Return it from the function instead of storing it in a global, an "
-        "attribute or a list."
-    )
+            computed(u, errors.ConcretizationTypeError, "computed")

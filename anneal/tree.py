@@ -1,8 +1,8 @@
 """Pytrees: nested containers taken apart into leaves and a structure, and put together again.
 
 Containers are tuples, lists, dicts (keys sorted, as in JAX), OrderedDicts, defaultdicts,
-namedtuples, None (which has no leaves), and what `register_pytree_node` or `register_dataclass` made
-one; everything else is a leaf. Imports nothing of anneal; nothing recurses on depth.
+namedtuples, None (which has no leaves), and what `register_pytree_node` or `register_dataclass`
+made one; everything else is a leaf. Imports nothing of anneal; nothing recurses on depth.
 """
 
 from __future__ import annotations
@@ -220,7 +220,8 @@ class PyTreeDef:
                     f"with {n} children{_aux_text(aux)}, got {len(children)}{_aux_text(other)}"
                 )
             keys = container.keys(aux, n)
-            todo += [(c, (*path, k)) for c, k in zip(reversed(children), reversed(keys), strict=True)]
+            below = zip(reversed(children), reversed(keys), strict=True)
+            todo += [(child, (*path, key)) for child, key in below]
         return found
 
 
@@ -276,9 +277,7 @@ def unflatten(treedef: PyTreeDef, leaves: Iterable[Any]) -> Any:
     """The tree of structure `treedef` with these leaves. TreeError if their number differs."""
     given = list(leaves)
     if len(given) != treedef.num_leaves:
-        raise TreeError(
-            f"the structure has {treedef.num_leaves} leaves, got {len(given)}"
-        )
+        raise TreeError(f"the structure has {treedef.num_leaves} leaves, got {len(given)}")
     made: list[Any] = []
     for kind, aux, n in reversed(treedef.nodes):
         if n < 0:
@@ -337,7 +336,9 @@ def transpose(outer: PyTreeDef, inner: PyTreeDef, tree: Any) -> Any:
     return unflatten(inner, [unflatten(outer, column) for column in columns])
 
 
-def flatten_with_path(tree: Any, is_leaf: IsLeaf = None) -> tuple[list[tuple[Path, Any]], PyTreeDef]:
+def flatten_with_path(
+    tree: Any, is_leaf: IsLeaf = None
+) -> tuple[list[tuple[Path, Any]], PyTreeDef]:
     """As `flatten`, each leaf with its path.
 
     >>> [(keystr(p), x) for p, x in flatten_with_path({"w": (1, 2)})[0]]
@@ -430,5 +431,6 @@ def register_dataclass(
         given = dict(zip(data, children, strict=True)) | dict(zip(meta, aux, strict=True))
         return nodetype(**given)
 
-    _register(nodetype, _Container(take_apart, put_together, lambda _, n: [GetAttrKey(f) for f in data]))
+    keys: list[Key] = [GetAttrKey(f) for f in data]
+    _register(nodetype, _Container(take_apart, put_together, lambda _, n: keys))
     return nodetype

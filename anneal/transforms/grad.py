@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from anneal import errors, tree
-from anneal.array import Array, asarray, describe, realize
+from anneal.array import Array, asarray, realize
+from anneal.realization import describe
 from anneal.rules._gradient import RULES
 from anneal.rules.gradient import in_accumulator, wider
 from anneal.transforms import trace
@@ -42,14 +43,15 @@ def gradient(
         if out in needed:
             _accumulate(found, out, g)
     for u in reversed(order):
-        g = found.get(u)
-        if g is None or not u.src:
+        if u not in found or not u.src:
             continue
         wide = u.op in _ANY_WIDTH or (u.op is ops.REDUCE and u.arg[0] != "mul")
-        for s, c in zip(u.src, _cotangents(u, g if wide else g.cast(u.dtype)), strict=False):
+        g = found[u] if wide else found[u].cast(u.dtype)
+        for s, c in zip(u.src, _cotangents(u, g), strict=False):
             if c is not None and s in needed:
                 _accumulate(found, s, c)
-    return [found[w].cast(w.dtype) if w in found else const(0, w.dtype).expand(w.shape) for w in wrt]
+    return [found[w].cast(w.dtype) if w in found else const(0, w.dtype).expand(w.shape)
+            for w in wrt]  # fmt: skip
 
 
 def _between(order: Sequence[UOp], wrt: Sequence[UOp]) -> set[UOp]:
@@ -102,6 +104,9 @@ def _accumulate(found: dict[UOp, UOp], u: UOp, g: UOp) -> None:
 # -- JAX's functions -------------------------------------------------------------------------------
 
 
+_NAMES = ("__module__", "__name__", "__qualname__", "__doc__")
+
+
 def value_and_grad(
     fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Callable[..., Any]:
@@ -119,7 +124,7 @@ def value_and_grad(
     _check_callable(fun, "value_and_grad")
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
-    @functools.wraps(fun, assigned=("__module__", "__name__", "__qualname__", "__doc__"), updated=())
+    @functools.wraps(fun, _NAMES, ())
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
         places = _places(fun, numbers, len(args))
         leaves, in_tree, names = _differentiated(fun, args, places)
@@ -168,7 +173,7 @@ def grad(
     _check_callable(fun, "grad")
     both = value_and_grad(fun, argnums, has_aux)
 
-    @functools.wraps(fun, assigned=("__module__", "__name__", "__qualname__", "__doc__"), updated=())
+    @functools.wraps(fun, _NAMES, ())
     def gradient_of(*args: Any, **kwargs: Any) -> Any:
         value, slope = both(*args, **kwargs)
         return (slope, value[1]) if has_aux else slope
@@ -251,7 +256,8 @@ def _differentiated(
     """The leaves of the arguments at `places`, the structure of the list of them, and names."""
     names = trace.argument_names(fun, len(args))
     given, in_tree = tree.flatten([args[i] for i in places])
-    paths = [names[places[p[0].idx]] + tree.keystr(p[1:]) for p in in_tree.paths()]  # type: ignore[union-attr]
+    paths = [names[place] + tree.keystr(path)
+             for place in places for path, _ in tree.leaves_with_path(args[place])]  # fmt: skip
     of = trace.name_of(fun)
     leaves = [trace.input_leaf(x, path, of) for x, path in zip(given, paths, strict=True)]
     for x, path in zip(leaves, paths, strict=True):

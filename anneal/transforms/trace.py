@@ -1,8 +1,8 @@
-"""Tracing: a Python function runs once on stand-ins for its arguments, and what it did is a graph.
+"""Tracing: a Python function runs once on stand-ins for its arguments; what it did is a graph.
 
 In: a function, its arguments' dtypes and shapes. Out: `Traced`, the graph with the pytrees on both
-sides. Every trace has PARAMs of its own, which its caller substitutes away: nested transforms cannot
-confuse their variables, and there is no tracing state that an exception could leave behind.
+sides. Every trace has PARAMs of its own, which its caller substitutes away: nested transforms
+cannot confuse their variables, and there is no tracing state for an exception to leave behind.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from anneal import tree
-from anneal.array import ARGUMENT, LEAKED, Array, asarray, user_origin
+from anneal.array import Array, asarray, user_origin
+from anneal.realization import ARGUMENT, LEAKED
 from anneal.tree import PyTreeDef
 from anneal.uop.dtypes import DType
 from anneal.uop.uop import Graph, Origin, Shape, UOp, param

@@ -1,0 +1,431 @@
+"""jit: a function traced once for each signature, compiled, and then run without Python in between.
+
+A call is: flatten the arguments, look up the signature, bind the storages, run. Signatures are the
+structure of the arguments, dtypes, shapes and weak types, and the values of static arguments. Below
+it lies `anneal.device.compile`'s memo on the graph's structure, so a function defined again with
+the same body is traced again but compiles nothing. Inside another trace a jitted function is
+inlined.
+
+Source: https://docs.jax.dev/en/latest/_autosummary/jax.jit.html
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anneal import errors, tree
+from anneal.array import Array, frames_to_user, realize
+from anneal.realization import (
+    LEAKED,
+    HostBuffer,
+    close_over,
+    describe,
+    device_storage,
+    device_storages,
+    leak_message,
+    scalar_buffer,
+)
+from anneal.stats import count
+from anneal.transforms import trace
+from anneal.tree import PyTreeDef
+from anneal.uop import ops
+from anneal.uop.dtypes import DType
+from anneal.uop.uop import Graph, Shape, UOp, buffer
+
+# More traces of one function than this are seldom meant: some shape or static value keeps changing.
+MANY_TRACES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """One signature: the graph with captured data as inputs after the arguments, and how to run it.
+
+    `unbound`: PARAMs of an enclosing trace that the function captured; with them it can only be
+    inlined. `donated`: the inputs whose memory the results may take over.
+    """
+
+    graph: Graph
+    captured: tuple[UOp, ...]
+    unbound: tuple[UOp, ...]
+    donated: frozenset[int]
+    out_tree: PyTreeDef
+    outputs: tuple[tuple[DType, Shape, bool], ...]
+    run: Callable[[Sequence[Any]], list[Any]] | None
+
+
+class Jitted:
+    """A function under `jit`. Call it as the function, or `lower` it to see what it becomes."""
+
+    def __init__(
+        self, fn: Callable[..., Any], static: frozenset[int], static_names: frozenset[str],
+        donate: frozenset[int], donate_names: frozenset[str],
+    ) -> None:  # fmt: skip
+        functools.update_wrapper(self, fn)
+        self._fn = fn
+        self._static, self._static_names = static, static_names
+        self._donate, self._donate_names = donate, donate_names
+        self._plain = not static and not static_names
+        self._signatures: dict[Any, Compiled] = {}
+        self._last: list[tuple[str, str]] = []
+        self._traces = 0
+
+    def __repr__(self) -> str:
+        return f"<jit of {trace.name_of(self._fn)}>"
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        arrays, key = self._signature(args, kwargs)
+        found = self._signatures.get(key)
+        if found is None:
+            found = self._trace(args, kwargs, arrays, key)
+        nodes = [x.uop for x in arrays]
+        run, ready = found.run, True
+        for u in nodes:
+            if u.op is not ops.BUFFER:
+                ready = False
+                if u.traced:
+                    return self._inlined(found, nodes)
+        if run is None:
+            return self._inlined(found, nodes)
+        if not ready:
+            nodes = _buffers(arrays)
+        storages = [u.arg[0] for u in nodes]
+        for i, s in enumerate(storages):
+            if s.deleted or type(s) is HostBuffer:
+                storages[i] = device_storage(nodes[i])
+        if found.captured:
+            storages += device_storages(found.captured)
+        if found.donated:
+            self._check_donated(found, storages)
+        results = run(storages)
+        if found.donated:
+            _delete_donated(found, nodes, storages, results)
+        return found.out_tree.unflatten(
+            [Array(buffer(s, dtype, shape), weak)
+             for s, (dtype, shape, weak) in zip(results, found.outputs, strict=True)]
+        )  # fmt: skip
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """What a call with these arguments would run, without running it."""
+        arrays, key = self._signature(args, kwargs)
+        found = self._signatures.get(key) or self._trace(args, kwargs, arrays, key)
+        return Lowered(found.graph, found.donated, trace.name_of(self._fn))
+
+    def clear_cache(self) -> None:
+        """Forgets all signatures; the next call traces."""
+        self._signatures.clear()
+
+    # -- signatures ---------------------------------------------------------------------------
+
+    def _signature(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Array], Any]:
+        static: tuple[Any, ...] = ()
+        if not self._plain:
+            static, args, kwargs = self._split(args, kwargs)
+        leaves, in_tree = tree.flatten((args, kwargs) if kwargs else args)
+        specs: list[Any] = []
+        for i, x in enumerate(leaves):
+            if type(x) is not Array:
+                x = leaves[i] = self._input(x, i, args, kwargs)
+            u = x._uop
+            specs.append((u.dtype, u.shape, x.weak_type))
+        key = (in_tree, tuple(specs), static)
+        try:
+            hash(key)
+        except TypeError:
+            raise self._unhashable(static) from None
+        return leaves, key
+
+    def _input(self, x: Any, i: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Array:
+        try:
+            return trace.input_leaf(x, "", "")
+        except TypeError:
+            path = trace.paths_of(self._fn, args, kwargs)[i]
+            return trace.input_leaf(x, path, trace.name_of(self._fn))
+
+    def _split(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]:
+        """Static values apart; in the arguments None stands in their places."""
+        n = len(args)
+        places = sorted({p % n if n else p for p in self._static if -n <= p < n})
+        names = sorted(self._static_names & kwargs.keys())
+        fixed = (*[(p, type(args[p]), args[p]) for p in places],
+                 *[(k, type(kwargs[k]), kwargs[k]) for k in names])  # fmt: skip
+        return (
+            fixed,
+            tuple([None if i in places else a for i, a in enumerate(args)]),
+            {k: None if k in self._static_names else v for k, v in kwargs.items()},
+        )
+
+    def _unhashable(self, static: tuple[Any, ...]) -> Exception:
+        for place, kind, value in static:
+            try:
+                hash(value)
+            except TypeError:
+                name = place if isinstance(place, str) else trace.argument_names(
+                    self._fn, place + 1)[place]  # fmt: skip
+                return ValueError(
+                    f"static argument {name} of {trace.name_of(self._fn)} must be hashable, got a "
+                    f"{kind.__name__}: use a tuple for a list, or do not mark it static"
+                )
+        of = trace.name_of(self._fn)
+        return ValueError(f"what registered pytrees keep in arguments of {of} must be hashable")
+
+    # -- tracing ------------------------------------------------------------------------------
+
+    def _trace(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], arrays: Sequence[Array], key: Any
+    ) -> Compiled:
+        in_tree, _, static = key
+        if not self._plain:
+            _, args, kwargs = self._split(args, kwargs)
+        names = trace.paths_of(self._fn, args, kwargs)
+        self._note_trace(names, arrays, static)
+        specs = [trace.spec_of(x) for x in arrays]
+        whole = in_tree if kwargs else _with_no_kwargs(in_tree)
+        fn = functools.wraps(self._fn)(self._with_static(static)) if static else self._fn
+        traced = trace.trace(fn, specs, whole, names)
+        count("traces")
+        graph, captured = close_over(traced.graph.outputs, traced.graph.inputs)
+        inputs = set(graph.inputs)
+        unbound = tuple([u for u in graph.nodes() if u.op is ops.PARAM and u not in inputs])
+        leaked = [u for u in unbound if u.origin is not None and u.origin.phase == LEAKED]
+        if leaked:
+            raise errors.UnexpectedTracerError(leak_message(leaked[0], leaked))
+        donated = frozenset(self._donated(args, kwargs))
+        weak = zip(traced.graph.outputs, traced.out_weak, strict=True)
+        outputs = tuple([(u.dtype, u.shape, w) for u, w in weak])
+        run = None if unbound else _lazily(graph, donated)
+        found = Compiled(graph, tuple(captured), unbound, donated, traced.out_tree, outputs, run)
+        self._signatures[key] = found
+        return found
+
+    def _with_static(self, static: tuple[Any, ...]) -> Callable[..., Any]:
+        def with_static(*args: Any, **kwargs: Any) -> Any:
+            given = list(args)
+            for place, _, value in static:
+                if isinstance(place, str):
+                    kwargs[place] = value
+                else:
+                    given[place] = value
+            return self._fn(*given, **kwargs)
+
+        return with_static
+
+    def _donated(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int]:
+        """The numbers of the leaves of donated arguments."""
+        found: list[int] = []
+        n = 0
+        places = {p % len(args) for p in self._donate if -len(args) <= p < len(args)}
+        for i, a in enumerate(args):
+            count = len(tree.leaves(a))
+            if i in places:
+                found += range(n, n + count)
+            n += count
+        for k in sorted(kwargs):
+            count = len(tree.leaves(kwargs[k]))
+            if k in self._donate_names:
+                found += range(n, n + count)
+            n += count
+        return found
+
+    def _note_trace(
+        self, names: Sequence[str], arrays: Sequence[Array], static: tuple[Any, ...]
+    ) -> None:
+        """Warns, once, of a function that is traced again and again, and says why."""
+        now = [(name, describe(x) + (" (weak)" if x.weak_type else ""))
+               for name, x in zip(names, arrays, strict=True)]  # fmt: skip
+        now += [(f"static {place}", repr(value)) for place, _, value in static]
+        self._traces += 1
+        if self._traces == MANY_TRACES + 1:
+            was = dict(self._last)
+            changes = [f"{n} was {was[n]} and is {d}" if n in was else f"{n} is new: {d}"
+                       for n, d in now if was.get(n) != d]  # fmt: skip
+            why = "; ".join(changes) or "the structure of the arguments differs"
+            warnings.warn(
+                f"{trace.name_of(self._fn)} was traced {self._traces} times, the last because "
+                f"{why}. Every trace compiles: keep shapes, dtypes and static values, or pad",
+                stacklevel=frames_to_user(),
+            )
+        self._last = now
+
+    # -- running ------------------------------------------------------------------------------
+
+    def _inlined(self, found: Compiled, nodes: Sequence[UOp]) -> Any:
+        """The results as part of the trace that the arguments, or captured values, belong to."""
+        results = found.graph.call((*nodes, *found.captured))
+        return found.out_tree.unflatten(
+            [Array(u, weak) for u, (_, _, weak) in zip(results, found.outputs, strict=True)]
+        )
+
+    def _check_donated(self, found: Compiled, storages: Sequence[Any]) -> None:
+        seen: dict[int, int] = {}
+        for i, s in enumerate(storages):
+            first = seen.setdefault(id(s), i)
+            if first != i and (i in found.donated or first in found.donated):
+                raise ValueError(
+                    f"{trace.name_of(self._fn)} got one array as inputs {first} and {i}, of which "
+                    "one is donated: its memory cannot be overwritten and read; pass a copy, or do "
+                    "not donate it"
+                )
+
+
+def _with_no_kwargs(in_tree: PyTreeDef) -> PyTreeDef:
+    """The structure of `(args, {})` from that of `args`."""
+    return PyTreeDef(((tuple, None, 2), *in_tree.nodes, (dict, (), 0)), in_tree.num_leaves)
+
+
+def _buffers(arrays: Sequence[Array]) -> list[UOp]:
+    """The BUFFERs of arguments, computed where they were not; scalars need no computation."""
+    pending = [x for x in arrays if x.uop.op is not ops.BUFFER and x.uop.op is not ops.CONST]
+    if pending:
+        realize(pending)
+    return [scalar_buffer(u) if (u := x.uop).op is ops.CONST else u for x in arrays]
+
+
+def _lazily(graph: Graph, donated: frozenset[int]) -> Callable[[Sequence[Any]], list[Any]]:
+    """Compiles at the first run, so that `lower` and inlining need no device."""
+    executable: Callable[[Sequence[Any]], list[Any]] | None = None
+
+    def run(storages: Sequence[Any]) -> list[Any]:
+        nonlocal executable
+        if executable is None:
+            from anneal import device
+
+            executable = device.compile(graph, donated)
+        return executable(storages)
+
+    return run
+
+
+def _delete_donated(
+    found: Compiled, nodes: Sequence[UOp], storages: Sequence[Any], results: Sequence[Any]
+) -> None:
+    kept = {id(s) for s in results}
+    for i in found.donated:
+        if id(storages[i]) not in kept:
+            storages[i].deleted = True
+            nodes[i].arg[0].deleted = True
+
+
+# -- the decorator ---------------------------------------------------------------------------------
+
+
+def jit(
+    fun: Callable[..., Any] | None = None,
+    *,
+    static_argnums: int | Iterable[int] | None = None,
+    static_argnames: str | Iterable[str] | None = None,
+    donate_argnums: int | Iterable[int] | None = None,
+    donate_argnames: str | Iterable[str] | None = None,
+) -> Any:
+    """`fun` compiled: traced at its first call with a signature, run as kernels ever after.
+
+    `fun` must be pure. Static arguments are Python values that the trace may branch on; a new value
+    is a new trace. The memory of donated arguments is reused for results, and the arrays that were
+    passed are deleted. Without `fun` a decorator.
+
+    >>> import anneal
+    >>> double = anneal.jit(lambda x: 2 * x)
+    >>> float(double(4.0))
+    8.0
+    """
+    if fun is None:
+        return functools.partial(
+            jit, static_argnums=static_argnums, static_argnames=static_argnames,
+            donate_argnums=donate_argnums, donate_argnames=donate_argnames,
+        )  # fmt: skip
+    if not callable(fun):
+        raise TypeError(f"jit expects a function, got {type(fun).__name__}: {fun!r}")
+    static, static_names = _both(fun, static_argnums, static_argnames, "static")
+    donate, donate_names = _both(fun, donate_argnums, donate_argnames, "donate")
+    if static & donate or static_names & donate_names:
+        raise ValueError(f"an argument of {trace.name_of(fun)} cannot be static and donated")
+    return Jitted(fun, static, static_names, donate, donate_names)
+
+
+def _both(
+    fun: Callable[..., Any],
+    numbers: int | Iterable[int] | None,
+    names: str | Iterable[str] | None,
+    which: str,
+) -> tuple[frozenset[int], frozenset[str]]:
+    """Positions and names of the marked arguments: from one, by the signature, also the other."""
+    places = {numbers} if isinstance(numbers, int) else set(numbers or ())
+    called = {names} if isinstance(names, str) else set(names or ())
+    if not places and not called:
+        return frozenset(), frozenset()
+    try:
+        parameters = list(inspect.signature(fun).parameters.values())
+    except (TypeError, ValueError):
+        return frozenset(places), frozenset(called)
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    positional = [p.name for p in parameters if p.kind in by_position]
+    known = {p.name for p in parameters}
+    variadic = {p.kind for p in parameters}
+    if not called <= known and inspect.Parameter.VAR_KEYWORD not in variadic:
+        raise ValueError(
+            f"{which}_argnames of {trace.name_of(fun)} names {sorted(called - known)}, which it "
+            f"does not have; its parameters are {[p.name for p in parameters]}"
+        )
+    n = len(positional)
+    if inspect.Parameter.VAR_POSITIONAL not in variadic and any(not -n <= p < n for p in places):
+        raise ValueError(
+            f"{which}_argnums of {trace.name_of(fun)} must lie in [{-n}, {n}), got {sorted(places)}"
+        )
+    places = {p % n if p < 0 and n else p for p in places}
+    by_name = {positional.index(k) for k in called if k in positional}
+    by_place = {positional[p] for p in places if p < n}
+    return frozenset(places | by_name), frozenset(called | by_place)
+
+
+# -- looking ---------------------------------------------------------------------------------------
+
+
+class Lowered:
+    """What `jit(f).lower(*args)` gives: the traced graph, and the kernels it becomes."""
+
+    def __init__(self, graph: Graph, donated: frozenset[int], name: str) -> None:
+        self.graph = graph
+        self.name = name
+        self._donated = donated
+
+    def __repr__(self) -> str:
+        return f"<{self.name} lowered to {len(self.kernels)} kernels>"
+
+    @functools.cached_property
+    def plan(self) -> Any:
+        """Buffers and launches of one call."""
+        from anneal import device
+        from anneal.lowering.plan import lower
+
+        return lower(self.graph, device.limits(), self._donated)
+
+    @property
+    def kernels(self) -> tuple[Any, ...]:
+        """The kernels in order of launch, each with `.name`, `.params`, `.grid` and `.source`."""
+        return tuple([launch.kernel for launch in self.plan.launches])
+
+    def as_text(self, what: str = "graph") -> str:
+        """The program as text: its "graph", its "kernels" (a line each), or their "source"."""
+        if what == "graph":
+            return repr(self.graph)
+        if what == "kernels":
+            return "\n".join([_kernel_line(k) for k in self.kernels])
+        if what == "source":
+            return "\n\n".join([k.source for k in self.kernels])
+        raise ValueError(f'as_text knows "graph", "kernels" and "source", not {what!r}')
+
+
+def _kernel_line(kernel: Any) -> str:
+    given = ", ".join([f"{p.access} {p.dtype}[{p.size}]" for p in kernel.params])
+    return f"{kernel.name}({given}) grid {kernel.grid} workgroup {kernel.workgroup}"
+
+
