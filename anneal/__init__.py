@@ -10,16 +10,14 @@ from anneal.array import Array
 from anneal.transforms.grad import grad, value_and_grad, vjp
 from anneal.transforms.jit import jit
 
+from anneal.stats import stats  # isort: skip  (the function takes the place of its module)
+
 if TYPE_CHECKING:
     from anneal.device import default_device, devices, doctor
-    from anneal.stats import stats
 
 # What is imported when first asked for: submodules, and functions of those that meet a device.
 _MODULES = frozenset({"lax", "nn", "numpy", "optim", "random"})
-_FUNCTIONS = {
-    "default_device": "anneal.device", "devices": "anneal.device", "doctor": "anneal.device",
-    "stats": "anneal.stats",
-}  # fmt: skip
+_OF_DEVICE = frozenset({"default_device", "devices", "doctor"})
 
 __all__ = [
     "Array", "default_device", "devices", "doctor", "errors", "grad", "jit", "lax", "nn", "numpy",
@@ -30,10 +28,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"anneal.{name}")
-    if name in _FUNCTIONS:
-        found = getattr(importlib.import_module(_FUNCTIONS[name]), name)
-        globals()[name] = found
-        return found
+    if name in _OF_DEVICE:
+        return getattr(importlib.import_module("anneal.device"), name)
     raise AttributeError(f"module 'anneal' has no attribute {name!r}")
 
 
