@@ -9,19 +9,17 @@ executes what several of them need as one graph. The rest of the frontend builds
 from __future__ import annotations
 
 import math
-import os
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
 from anneal import errors
+from anneal.provenance import user_origin
 from anneal.realization import HostBuffer, computed, describe, execute, is_known, read
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.uop import (
     Dim,
-    Origin,
     Shape,
     UOp,
     buffer,
@@ -38,38 +36,6 @@ ArrayLike = Union["Array", bool, int, float, "np.ndarray[Any, Any]", Sequence[An
 # An un-jitted loop is cut into graphs of this depth: long enough to fuse everything worth fusing,
 # short enough that a graph is compiled in the time of a blink.
 MOST_PENDING = 1000
-
-
-# -- provenance ------------------------------------------------------------------------------------
-
-_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_CLI = _PACKAGE + "cli" + os.sep  # the train commands are programs like a user's
-_is_ours: dict[str, bool] = {}
-
-
-def user_origin(phase: str = "forward", rule: str | None = None) -> Origin | None:
-    """The file and line of the innermost frame outside this package."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        ours = _is_ours.get(file)
-        if ours is None:
-            ours = file.startswith(_PACKAGE) and not file.startswith(_CLI)
-            _is_ours[file] = ours
-        if not ours:
-            return Origin(file, frame.f_lineno, phase, rule)
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
-
-
-def frames_to_user() -> int:
-    """How many calls up from the caller the user's code is: a warning's stacklevel."""
-    frame, count = sys._getframe(1), 1
-    while frame.f_back is not None and _is_ours.get(frame.f_code.co_filename, True):
-        if not frame.f_code.co_filename.startswith(_PACKAGE):
-            break
-        frame, count = frame.f_back, count + 1
-    return count
 
 
 def make(uop: UOp, weak_type: bool = False) -> Array:

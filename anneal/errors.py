@@ -31,7 +31,7 @@ class NonConcreteBooleanIndexError(AnnealError, IndexError):
 
 
 class UnexpectedTracerError(AnnealError, TypeError):
-    """A value outlived the trace that it belongs to, through a global, an attribute or a closure."""
+    """A value outlived the trace that it belongs to, in a global, an attribute or a closure."""
 
 
 class NonDifferentiableError(AnnealError, TypeError):

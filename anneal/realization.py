@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anneal import errors
+from anneal.provenance import user_origin
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.uop import Graph, Shape, UOp, buffer, param, substitute, toposort
@@ -210,10 +211,12 @@ def _unknown(
         return errors.UnexpectedTracerError(leak_message(u, leaked))
     names = [p.origin.rule or "an argument" for p in params if p.origin is not None]
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    at = f" made at {u.origin.file}:{u.origin.line}" if u.origin is not None else ""
+    made = "" if u.origin is None or u in params else f" made at {u.origin.file}:{u.origin.line}"
+    here = user_origin()
+    at = f" at {here.file}:{here.line}" if here is not None else ""
     return error(
-        f"a value {describe(u)}{at} was {what} while `jit` traces the function: it depends on "
-        f"{shown}, known there only by shape and dtype. {_FIXES.get(error, _FIX)}"
+        f"a value {describe(u)}{made} was {what}{at} while `jit` traces the function: it depends "
+        f"on {shown}, known there only by shape and dtype. {_FIXES.get(error, _FIX)}"
     )
 
 

@@ -131,7 +131,7 @@ def value_and_grad(
         primals = [x.uop for x in leaves]
         specs = [trace.spec_of(x) for x in leaves]
         of = trace.name_of(fun)
-        with trace.parameters(specs, names, of, primals) as params:
+        with trace.Parameters(specs, names, of, primals) as params:
             inputs = in_tree.unflatten(
                 [Array(p, x.weak_type) for p, x in zip(params, leaves, strict=True)]
             )
@@ -198,7 +198,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     of = trace.name_of(fun)
     known = [x.uop for x in leaves]
     specs = [trace.spec_of(x) for x in leaves]
-    with trace.parameters(specs, names, of, known) as params:
+    with trace.Parameters(specs, names, of, known) as params:
         inputs = [Array(p, x.weak_type) for p, x in zip(params, leaves, strict=True)]
         out = fun(*in_tree.unflatten(inputs))
         if has_aux:

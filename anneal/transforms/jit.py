@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from anneal import errors, tree
-from anneal.array import Array, frames_to_user, realize
+from anneal.array import Array, realize
+from anneal.provenance import frames_to_user
 from anneal.realization import (
     LEAKED,
     HostBuffer,

@@ -8,13 +8,13 @@ cannot confuse their variables, and there is no tracing state for an exception t
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from anneal import tree
-from anneal.array import Array, asarray, user_origin
+from anneal.array import Array, asarray
+from anneal.provenance import user_origin
 from anneal.realization import ARGUMENT, LEAKED
 from anneal.tree import PyTreeDef
 from anneal.uop.dtypes import DType
@@ -68,25 +68,31 @@ def paths_of(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
     return found
 
 
-@contextmanager
-def parameters(
-    specs: Sequence[Spec], names: Sequence[str], of: str, values: Sequence[UOp] | None = None
-) -> Iterator[list[UOp]]:
-    """Fresh PARAMs for the time of a trace; afterwards whoever kept one is told so.
+class Parameters:
+    """Fresh PARAMs for the time of a `with`; afterwards whoever kept one is told so.
 
     `values`: what they stand for, so that Python may branch on what is computed from them.
     """
-    here = user_origin()
-    file, line = (here.file, here.line) if here is not None else ("", 0)
-    made = [param(s.dtype, s.shape) for s in specs]
-    for i, p in enumerate(made):
-        p.origin = Origin(file, line, ARGUMENT, f"argument {names[i]} of {of}")
-        if values is not None:
-            p.value = values[i]
-    try:
-        yield made
-    finally:
-        for p in made:
+
+    __slots__ = ("params",)
+
+    def __init__(
+        self, specs: Sequence[Spec], names: Sequence[str], of: str,
+        values: Sequence[UOp] | None = None,
+    ) -> None:  # fmt: skip
+        here = user_origin()
+        file, line = (here.file, here.line) if here is not None else ("", 0)
+        self.params = [param(s.dtype, s.shape) for s in specs]
+        for i, p in enumerate(self.params):
+            p.origin = Origin(file, line, ARGUMENT, f"argument {names[i]} of {of}")
+            if values is not None:
+                p.value = values[i]
+
+    def __enter__(self) -> list[UOp]:
+        return self.params
+
+    def __exit__(self, *_: object) -> None:
+        for p in self.params:
             p.value = None
             assert p.origin is not None
             p.origin = p.origin._replace(phase=LEAKED)
@@ -129,7 +135,7 @@ def trace(
     """Runs `fn(*args, **kwargs)` once, where `in_tree` is the structure of `(args, kwargs)` and
     `specs` and `names` describe its leaves."""
     of = name_of(fn)
-    with parameters(specs, names, of) as params:
+    with Parameters(specs, names, of) as params:
         stand_ins = [Array(p, s.weak_type) for p, s in zip(params, specs, strict=True)]
         args, kwargs = tree.unflatten(in_tree, stand_ins)
         arrays, out_tree = output_leaves(fn(*args, **kwargs), of)

@@ -1,0 +1,350 @@
+"""Gradients: every rule against finite differences in float64, the engine's own duties, and what
+`grad`, `value_and_grad` and `vjp` accept and refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from anneal.interpret import evaluate
+
+import anneal
+from anneal.array import Array, asarray, broadcast, make, promote
+from anneal.errors import NonDifferentiableError, TreeError
+from anneal.rules._gradient import RULES
+from anneal.transforms.grad import gradient
+from anneal.uop import dtypes, ops
+from anneal.uop.uop import UOp, const, param, scatter_add
+
+f64 = dtypes.float64
+
+
+def index(values: Any) -> UOp:
+    """Integer data as a graph: constants chosen by position (no device needed)."""
+    data = np.asarray(values)
+    flat = const(0, dtypes.int32).expand((data.size,))
+    numbers = UOp(ops.ARANGE, dtypes.int32, (), (data.size,))
+    for i, v in enumerate(data.ravel().tolist()):
+        flat = numbers.eq(i).where(const(v, dtypes.int32), flat)
+    return flat.reshape(data.shape)
+
+
+# -- every rule ------------------------------------------------------------------------------------
+
+# name of the rule: the function and the shapes of its arguments; "+" for positive arguments.
+CASES: dict[str, tuple[Callable[..., UOp], list[tuple[int, ...]], str]] = {
+    "add": (lambda x, y: x + y, [(2, 3), ()], ""),
+    "sub": (lambda x, y: x - y, [(), (2, 3)], ""),
+    "neg": (lambda x: -x, [(3,)], ""),
+    "mul": (lambda x, y: x * y, [(2, 3), (2, 3)], ""),
+    "div": (lambda x, y: x / y, [(4,), (4,)], "+"),
+    "pow": (lambda x, y: x**y, [(4,), (4,)], "+"),
+    "max": (lambda x, y: x.maximum(y), [(5,), (5,)], ""),
+    "min": (lambda x, y: x.minimum(y), [(5,), ()], ""),
+    "where": (lambda x, y: (x < y).where(x * x, y), [(5,), (5,)], ""),
+    "exp": (lambda x: x.alu(ops.EXP), [(4,)], ""),
+    "log": (lambda x: x.alu(ops.LOG), [(4,)], "+"),
+    "sin": (lambda x: x.alu(ops.SIN), [(4,)], ""),
+    "cos": (lambda x: x.alu(ops.COS), [(4,)], ""),
+    "tanh": (lambda x: x.alu(ops.TANH), [(4,)], ""),
+    "sqrt": (lambda x: x.alu(ops.SQRT), [(4,)], "+"),
+    "abs": (lambda x: x.alu(ops.ABS), [(4,)], ""),
+    "floor": (lambda x: x.alu(ops.FLOOR) + x, [(4,)], ""),
+    "round": (lambda x: x.alu(ops.ROUND) + x, [(4,)], ""),
+    "contiguous": (lambda x: UOp(ops.CONTIGUOUS, x.dtype, (x,)) * 3, [(4,)], ""),
+    "reshape": (lambda x: x.reshape((3, 2)), [(2, 3)], ""),
+    "permute": (lambda x: x.permute((2, 0, 1)), [(2, 3, 4)], ""),
+    "expand": (lambda x: x.expand((2, 4, 3)), [(2, 1, 3)], ""),
+    "pad": (lambda x: x.pad([(1, 0), (2, 3)]), [(2, 3)], ""),
+    "shrink": (lambda x: x.shrink([(1, 3), (0, 2)]), [(4, 3)], ""),
+    "flip": (lambda x: x.flip((1,)), [(2, 3)], ""),
+    "shear": (lambda x: x.shear(0, 1, 2, -1, 6), [(5, 3)], ""),
+    "reduce_add": (lambda x: x.sum((0, 2)), [(2, 3, 2)], ""),
+    "reduce_mul": (lambda x: x.reduce("mul", (1, 2)), [(2, 3, 2)], ""),
+    "reduce_max": (lambda x: x.reduce("max", (1,)), [(2, 4)], ""),
+    "reduce_min": (lambda x: x.reduce("min", (0,)), [(2, 4)], ""),
+    "gather": (lambda x: x.gather(index([[0, 2, 2, 1], [1, 1, 0, 0]]), 1), [(2, 3)], ""),
+    "scatter_add": (lambda x: scatter_add(index([[0, 2], [1, 1]]), x, 1, 3), [(2, 2)], ""),
+}
+# Rules that finite differences cannot speak of, each with its own test below.
+APART = {"cast", "stop_gradient"}
+
+
+def test_every_rule_has_a_case() -> None:
+    assert {r.name for r in RULES.rules} == CASES.keys() | APART
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("order", [1, 2])
+def test_rule_agrees_with_finite_differences(name: str, order: int) -> None:
+    fn, shapes, sign = CASES[name]
+    rng = np.random.default_rng(sum(map(ord, name)))
+    xs = [param(f64, s) for s in shapes]
+    values = [rng.normal(size=s) for s in shapes]
+    if sign == "+":
+        values = [np.abs(v) + 0.5 for v in values]
+    out = fn(*xs)
+    weights = param(f64, out.shape)  # data, so that every element of the result counts differently
+    given = {weights: rng.normal(size=out.shape)}
+    scalar = (out * weights * out).sum(range(out.ndim))
+    grads = gradient([scalar], xs, [const(1, f64)])
+    if order == 2:  # the derivative itself is differentiated
+        scalar = sum_of([g * g for g in grads])
+        grads = gradient([scalar], xs, [const(1, f64)])
+    found = evaluate(grads, {**dict(zip(xs, values, strict=True)), **given})
+    for i, x in enumerate(xs):
+        expected = differences(scalar, xs, values, given, i)
+        assert found[i].shape == x.shape
+        np.testing.assert_allclose(found[i], expected, rtol=2e-5, atol=2e-5)
+
+
+def sum_of(terms: list[UOp]) -> UOp:
+    total = const(0, f64)
+    for t in terms:
+        total = total + t.sum(range(t.ndim))
+    return total
+
+
+def differences(
+    out: UOp, xs: list[UOp], values: list[Any], given: dict[UOp, Any], i: int
+) -> np.ndarray[Any, Any]:
+    """The central differences of scalar `out` with respect to argument i."""
+    result = np.zeros_like(values[i])
+    for at in np.ndindex(values[i].shape):
+        ends = []
+        for step in (1e-6, -1e-6):
+            moved = [v.copy() for v in values]
+            moved[i][at] += step
+            ends.append(float(evaluate([out], {**dict(zip(xs, moved, strict=True)), **given})[0]))
+        result[at] = (ends[0] - ends[1]) / 2e-6
+    return result
+
+
+def test_no_op_is_silently_without_rule() -> None:
+    leaves = {ops.CONST, ops.PARAM, ops.BUFFER, ops.VAR, ops.ARANGE}
+    integers = {  # their results are integers or bools, through which nothing flows
+        ops.NOT, ops.FLOORDIV, ops.MOD, ops.LT, ops.EQ, ops.NE, ops.AND, ops.OR, ops.XOR, ops.SHL,
+        ops.SHR,
+    }  # fmt: skip
+    refused = {ops.BITCAST}  # raises, see below
+    kernel = {ops.RANGE, ops.ARG, ops.LOAD, ops.STORE, ops.KERNEL}
+    without = leaves | integers | refused | kernel
+    assert set(RULES.match) & without == set()
+    assert {ops.BY_NAME[n] for n in ops.BY_NAME} == set(RULES.match) | without
+
+
+# -- the engine ------------------------------------------------------------------------------------
+
+
+def derivative(fn: Callable[[UOp], UOp], value: Any, dtype: dtypes.DType = f64) -> Any:
+    x = param(dtype, np.shape(value))
+    out = fn(x)
+    (g,) = gradient([out.sum(range(out.ndim))], [x], [const(1, out.dtype)])
+    assert g.dtype is dtype
+    return evaluate([g], {x: np.asarray(value)})[0]
+
+
+def test_ties_share_equally() -> None:
+    twice = derivative(lambda x: x.maximum(const(1, f64).expand((3,))), [0.0, 1.0, 2.0])
+    np.testing.assert_array_equal(twice, [0, 0.5, 1])
+    np.testing.assert_array_equal(derivative(lambda x: x.maximum(x), [3.0]), [1])
+    thirds = derivative(lambda x: x.reduce("max", (0,)), [2.0, 1.0, 2.0, 2.0])
+    np.testing.assert_allclose(thirds, [1 / 3, 0, 1 / 3, 1 / 3])
+
+
+def test_product_with_zeros() -> None:
+    one = derivative(lambda x: x.reduce("mul", (0,)), [2.0, 0.0, 3.0])
+    np.testing.assert_array_equal(one, [0, 6, 0])
+    two = derivative(lambda x: x.reduce("mul", (0,)), [0.0, 0.0, 3.0])
+    np.testing.assert_array_equal(two, [0, 0, 0])
+
+
+def test_powers_at_the_edges() -> None:
+    np.testing.assert_array_equal(derivative(lambda x: x ** const(0, f64), [0.0, 2.0]), [0, 0])
+    np.testing.assert_array_equal(derivative(lambda x: x ** const(2, f64), [0.0, -3.0]), [0, -6])
+
+
+def test_nothing_flows() -> None:
+    zeros = [0, 0]
+    stopped = derivative(lambda x: UOp(ops.STOP_GRADIENT, f64, (x,)), [1.0, 2.0])
+    np.testing.assert_array_equal(stopped, zeros)
+    through_ints = derivative(lambda x: x.cast(dtypes.int32).cast(f64), [1.0, 2.0])
+    np.testing.assert_array_equal(through_ints, zeros)
+    compared = derivative(lambda x: (x < 1.5).where(x.const_like(1), 2), [1.0, 2.0])
+    np.testing.assert_array_equal(compared, zeros)
+    unrelated = derivative(lambda x: const(1, f64), [1.0, 2.0])
+    np.testing.assert_array_equal(unrelated, zeros)
+
+
+def test_a_narrowing_cast_does_not_narrow_the_adjoint() -> None:
+    third = 1 / 3  # float32 keeps 24 bits of it, float16 only 11
+
+    def through_half(x: UOp) -> UOp:
+        return x.cast(dtypes.float16).reshape((2, 1)).cast(dtypes.float32) * third
+
+    got = derivative(through_half, [1.0, 2.0], dtypes.float32)
+    np.testing.assert_array_equal(got, np.float32([third, third]))
+
+
+def test_sums_of_half_precision_cotangents_are_in_float32() -> None:
+    x = param(dtypes.float16, ())
+    out = (x.expand((4096,)) * 1.0).cast(dtypes.float32).sum((0,))
+    (g,) = gradient([out], [x], [const(1, dtypes.float32)])
+    assert evaluate([g], {x: np.float16(1)})[0] == 4096  # float16 counts to 2048
+
+
+def test_an_op_without_rule_is_refused_by_name_and_line() -> None:
+    def bits(x: Array) -> Array:
+        half = make(x.uop.cast(dtypes.int32).bitcast(dtypes.float32))
+        return make(x.uop * half.uop)
+
+    assert float(anneal.grad(bits)(3.0)) == pytest.approx(float(np.int32(3).view(np.float32)))
+
+    def float_bits(x: Array) -> Array:
+        return make(UOp(ops.BITCAST, dtypes.float32, (x.uop,)))
+
+    with pytest.raises(NonDifferentiableError, match=r"BITCAST at .*test_grad\.py:\d+"):
+        anneal.grad(float_bits)(3.0)
+
+
+def test_backward_nodes_know_their_line_and_rule() -> None:
+    x = param(f64, (3,))
+    sine = make(x.alu(ops.SIN)).uop
+    (g,) = gradient([sine], [x], [const(1, f64).expand((3,))])
+    assert g.origin is not None and sine.origin is not None
+    assert (g.origin.line, g.origin.phase, g.origin.rule) == (sine.origin.line, "backward", "sin")
+
+
+def test_a_chain_of_50000() -> None:
+    x = param(f64, (2,))
+    u = x
+    for _ in range(50_000):
+        u = u * 1.00001
+    (g,) = gradient([u.sum((0,))], [x], [const(1, f64)])
+    value = evaluate([g], {x: np.ones(2)})[0]
+    np.testing.assert_allclose(value, 1.00001**50_000)
+
+
+# -- grad, value_and_grad, vjp ---------------------------------------------------------------------
+
+
+def add(x: Any, y: Any) -> Array:
+    (a, b), _, weak = promote(x, y)
+    a, b = broadcast(a, b)
+    return make(a.uop + b.uop, weak)
+
+
+def mul(x: Any, y: Any) -> Array:
+    (a, b), _, weak = promote(x, y)
+    a, b = broadcast(a, b)
+    return make(a.uop * b.uop, weak)
+
+
+def total(x: Array) -> Array:
+    return make(x.uop.sum(range(x.ndim)))
+
+
+def test_structures_and_argnums() -> None:
+    def f(p: dict[str, Any], x: Any, *, scale: float = 1.0) -> Array:
+        return total(mul(mul(p["w"], x), scale))
+
+    p = {"w": asarray([1.0, 2.0]), "unused": asarray([[1.0]])}
+    x = asarray([3.0, 4.0])
+    value, g = anneal.value_and_grad(f)(p, x, scale=2.0)
+    assert float(value) == 22
+    assert g["w"].tolist() == [6, 8]
+    assert g["unused"].tolist() == [[0]]
+    gp, gx = anneal.grad(f, argnums=(0, 1))(p, x)
+    assert (gp["w"].tolist(), gx.tolist()) == ([3, 4], [1, 2])
+    assert anneal.grad(f, argnums=-1)(p, x).tolist() == [1, 2]
+    (only,) = anneal.grad(f, (1,))(p, x)
+    assert only.tolist() == [1, 2]
+
+
+def test_aux() -> None:
+    def f(x: Array) -> tuple[Array, dict[str, Any]]:
+        return mul(x, x), {"double": add(x, x), "name": "text"}
+
+    (value, aux), g = anneal.value_and_grad(f, has_aux=True)(3.0)
+    assert (float(value), float(aux["double"]), aux["name"], float(g)) == (9, 6, "text", 6)
+    g, aux = anneal.grad(f, has_aux=True)(3.0)
+    assert (float(g), float(aux["double"])) == (6, 6)
+
+
+def test_higher_orders_nested_every_way() -> None:
+    def cube(x: Any) -> Array:
+        return mul(x, mul(x, x))
+
+    assert float(anneal.grad(anneal.grad(cube))(2.0)) == 12
+    assert float(anneal.grad(anneal.grad(anneal.grad(cube)))(2.0)) == 6
+    assert float(anneal.jit(anneal.grad(anneal.jit(anneal.grad(cube))))(2.0)) == 12
+    assert float(anneal.grad(anneal.jit(anneal.grad(cube)))(2.0)) == 12
+
+
+def test_no_perturbation_confusion() -> None:
+    def outer(x: Array) -> Array:
+        return mul(x, anneal.grad(lambda y: add(x, y))(1.0))
+
+    assert float(anneal.grad(outer)(1.0)) == 1
+
+    def product(x: Array) -> Array:
+        return mul(x, anneal.grad(lambda y: mul(x, y))(3.0))
+
+    assert float(anneal.grad(product)(5.0)) == 10
+
+
+def test_python_branches_on_values_outside_jit() -> None:
+    def f(x: Array) -> Array:
+        return mul(x, 3.0) if float(x) > 0 else mul(x, 5.0)
+
+    assert float(anneal.grad(f)(2.0)) == 3
+    assert float(anneal.grad(f)(-2.0)) == 5
+    assert float(anneal.grad(anneal.grad(lambda x: mul(x, f(x))))(2.0)) == 6
+
+
+def test_vjp() -> None:
+    out, back = anneal.vjp(lambda x, y: (mul(x, y), add(x, y)), asarray([1.0, 2.0]), 3.0)
+    assert [o.tolist() for o in out] == [[3, 6], [4, 5]]
+    gx, gy = back((asarray([1.0, 1.0]), asarray([10.0, 20.0])))
+    assert (gx.tolist(), float(gy)) == ([13, 23], 33)
+    gx, gy = back((asarray([0.0, 1.0]), asarray([0.0, 0.0])))  # as often as one likes
+    assert (gx.tolist(), float(gy)) == ([0, 3], 2)
+    _, back, aux = anneal.vjp(lambda x: (mul(x, x), {"aux": x}), 3.0, has_aux=True)
+    assert (float(back(1.0)[0]), float(aux["aux"])) == (6, 3)
+    with pytest.raises(TreeError, match="structure"):
+        back((1.0,))
+    with pytest.raises(ValueError, match=r"float32\[\].*float32\[2\]"):
+        back(asarray([1.0, 2.0]))
+    with pytest.raises(TypeError, match="dtype"):
+        back(asarray(np.float16(1)))
+
+
+@pytest.mark.parametrize(
+    ("fn", "args", "fragments"),
+    [
+        (lambda x: mul(x, x), (3,), ["to x", "int32[]", "astype"]),
+        (lambda x: x, (asarray([1.0, 2.0]),), ["scalar", "float32[2]", ".sum()"]),
+        (lambda x: (x, x), (1.0,), ["tuple", "has_aux=True"]),
+        (lambda x: None, (1.0,), ["None"]),
+        (lambda x: make(x.uop < 1.0), (1.0,), ["float", "bool[]"]),
+        (lambda x: "text", (1.0,), ["str"]),
+        (lambda p: p, ({"w": "text"},), ["p['w']", "str"]),
+    ],
+)
+def test_refusals(fn: Callable[..., Any], args: tuple[Any, ...], fragments: list[str]) -> None:
+    with pytest.raises(TypeError) as e:
+        anneal.grad(fn)(*args)
+    for fragment in fragments:
+        assert fragment in str(e.value)
+    assert float(anneal.grad(lambda x: mul(x, x))(3.0)) == 6  # nothing is left behind
+
+
+def test_refusals_of_arguments() -> None:
+    with pytest.raises(ValueError, match="argnums 2 .* got 1"):
+        anneal.grad(lambda x: x, argnums=2)(1.0)
+    with pytest.raises(TypeError, match="expects a function, got int"):
+        anneal.grad(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="pair"):
+        anneal.grad(lambda x: x, has_aux=True)(1.0)
