@@ -37,7 +37,7 @@ def _neg(out: UOp) -> tuple[UOp, int] | None:
         s00 = s0.src[0]
         x = s00
         if x.shape == ():
-            return -x, 162
+            return -x, 163
     return None
 
 
@@ -135,13 +135,13 @@ def _add(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return x + y, 146
+            return x + y, 147
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         y = s0
         x = s10
         if x.shape == ():
-            return x + y, 146
+            return x + y, 147
     return None
 
 
@@ -185,14 +185,14 @@ def _sub(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return x - y, 147
+            return x - y, 148
     # sub_scalar_right: x - expand(y) -> x - y if y.shape == ()
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         x = s0
         y = s10
         if y.shape == ():
-            return x - y, 148
+            return x - y, 149
     return None
 
 
@@ -330,13 +330,13 @@ def _mul(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return x * y, 149
+            return x * y, 150
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         y = s0
         x = s10
         if x.shape == ():
-            return x * y, 149
+            return x * y, 150
     return None
 
 
@@ -375,14 +375,14 @@ def _div(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return x / y, 150
+            return x / y, 151
     # div_scalar_right: x / expand(y) -> x / y if y.shape == ()
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         x = s0
         y = s10
         if y.shape == ():
-            return x / y, 151
+            return x / y, 152
     return None
 
 
@@ -547,13 +547,13 @@ def _max(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return build(ops.MAX, x, y), 152
+            return build(ops.MAX, x, y), 153
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         y = s0
         x = s10
         if x.shape == ():
-            return build(ops.MAX, x, y), 152
+            return build(ops.MAX, x, y), 153
     return None
 
 
@@ -591,13 +591,13 @@ def _min(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return build(ops.MIN, x, y), 153
+            return build(ops.MIN, x, y), 154
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         y = s0
         x = s10
         if x.shape == ():
-            return build(ops.MIN, x, y), 153
+            return build(ops.MIN, x, y), 154
     return None
 
 
@@ -638,14 +638,14 @@ def _lt(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return x < y, 154
+            return x < y, 155
     # lt_scalar_right: x < expand(y) -> x < y if y.shape == ()
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         x = s0
         y = s10
         if y.shape == ():
-            return x < y, 155
+            return x < y, 156
     return None
 
 
@@ -691,13 +691,13 @@ def _eq(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return build(ops.EQ, x, y), 156
+            return build(ops.EQ, x, y), 157
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         y = s0
         x = s10
         if x.shape == ():
-            return build(ops.EQ, x, y), 156
+            return build(ops.EQ, x, y), 157
     return None
 
 
@@ -731,13 +731,13 @@ def _ne(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         y = s1
         if x.shape == ():
-            return build(ops.NE, x, y), 157
+            return build(ops.NE, x, y), 158
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
         y = s0
         x = s10
         if x.shape == ():
-            return build(ops.NE, x, y), 157
+            return build(ops.NE, x, y), 158
     return None
 
 
@@ -1111,7 +1111,7 @@ def _cast(out: UOp) -> tuple[UOp, int] | None:
         s00 = s0.src[0]
         x = s00
         if x.shape == ():
-            return x.cast(out.dtype), 161
+            return x.cast(out.dtype), 162
     return None
 
 
@@ -1211,7 +1211,7 @@ def _where(out: UOp) -> tuple[UOp, int] | None:
         x = s1
         y = s2
         if p.shape == ():
-            return build(ops.WHERE, p, x, y), 158
+            return build(ops.WHERE, p, x, y), 159
     # where_scalar_yes: where(p, expand(x), y) -> where(p, x, y) if x.shape == ()
     if s1.op is ops.EXPAND:
         s10 = s1.src[0]
@@ -1219,7 +1219,7 @@ def _where(out: UOp) -> tuple[UOp, int] | None:
         x = s10
         y = s2
         if x.shape == ():
-            return build(ops.WHERE, p, x, y), 159
+            return build(ops.WHERE, p, x, y), 160
     # where_scalar_no: where(p, x, expand(y)) -> where(p, x, y) if y.shape == ()
     if s2.op is ops.EXPAND:
         s20 = s2.src[0]
@@ -1227,7 +1227,7 @@ def _where(out: UOp) -> tuple[UOp, int] | None:
         x = s1
         y = s20
         if y.shape == ():
-            return build(ops.WHERE, p, x, y), 160
+            return build(ops.WHERE, p, x, y), 161
     return None
 
 
@@ -1258,6 +1258,11 @@ def _reshape(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         if x.shape == ():
             return x, 142
+    # reshape_of_scalar: reshape(x) -> x if x.shape == ()
+    s0 = out.src[0]
+    x = s0
+    if x.shape == ():
+        return x, 143
     return None
 
 
@@ -1348,7 +1353,7 @@ def _shrink(out: UOp) -> tuple[UOp, int] | None:
         s00 = s0.src[0]
         x = s00
         if x.shape == ():
-            return x, 144
+            return x, 145
     return None
 
 
@@ -1373,7 +1378,7 @@ def _permute(out: UOp) -> tuple[UOp, int] | None:
         s00 = s0.src[0]
         x = s00
         if x.shape == ():
-            return x, 143
+            return x, 144
     return None
 
 
@@ -1393,7 +1398,7 @@ def _flip(out: UOp) -> tuple[UOp, int] | None:
         s00 = s0.src[0]
         x = s00
         if x.shape == ():
-            return x, 145
+            return x, 146
     return None
 
 
@@ -1403,7 +1408,7 @@ def _reduce(out: UOp) -> tuple[UOp, int] | None:
     x = s0
     new = all_ones(x, out)
     if new is not None:
-        return new, 163
+        return new, 164
     # reduce_reduce: reduce(reduce[a](x)) -> reduced_at_once(x, a, out)
     s0 = out.src[0]
     if s0.op is ops.REDUCE:
@@ -1412,7 +1417,7 @@ def _reduce(out: UOp) -> tuple[UOp, int] | None:
         x = s00
         new = reduced_at_once(x, a, out)
         if new is not None:
-            return new, 164
+            return new, 165
     # sum_of_copies: reduce[a](expand(x)) -> sum_of_copies(x, out) if a[0] == "add" and x.shape == ()
     a = out.arg
     s0 = out.src[0]
@@ -1422,7 +1427,7 @@ def _reduce(out: UOp) -> tuple[UOp, int] | None:
         if a[0] == "add" and x.shape == ():
             new = sum_of_copies(x, out)
             if new is not None:
-                return new, 165
+                return new, 166
     # max_of_copies: reduce[a](expand(x)) -> x if a[0] in ("max", "min") and x.shape == () and not_empty(out)
     a = out.arg
     s0 = out.src[0]
@@ -1430,7 +1435,7 @@ def _reduce(out: UOp) -> tuple[UOp, int] | None:
         s00 = s0.src[0]
         x = s00
         if a[0] in ("max", "min") and x.shape == () and not_empty(out):
-            return x, 166
+            return x, 167
     return None
 
 
@@ -1579,30 +1584,31 @@ RULES = RuleSet(
         Rule('shrink_pad', 'the padding is not in the part', 'shrink(pad(x)) -> unpadded(x, out)', 'rules/symbolic.upat', 164, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
         Rule('flip_flip', 'what is flipped twice is not', 'flip[b](flip[a](x)) -> flipped(x, a, b)', 'rules/symbolic.upat', 165, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
         Rule('reshape_scalar', 'copies of a scalar', 'reshape(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 166, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('permute_scalar', 'copies of a scalar', 'permute(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 167, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('shrink_scalar', 'copies of a scalar', 'shrink(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 168, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('flip_scalar', 'copies of a scalar', 'flip(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 169, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('add_scalar', 'a scalar broadcasts', 'expand(x) + y -> x + y if x.shape == ()', 'rules/symbolic.upat', 172, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('sub_scalar', 'a scalar broadcasts', 'expand(x) - y -> x - y if x.shape == ()', 'rules/symbolic.upat', 173, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('sub_scalar_right', 'a scalar broadcasts', 'x - expand(y) -> x - y if y.shape == ()', 'rules/symbolic.upat', 174, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('mul_scalar', 'a scalar broadcasts', 'expand(x) * y -> x * y if x.shape == ()', 'rules/symbolic.upat', 175, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('div_scalar', 'a scalar broadcasts', 'expand(x) / y -> x / y if x.shape == ()', 'rules/symbolic.upat', 176, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('div_scalar_right', 'a scalar broadcasts', 'x / expand(y) -> x / y if y.shape == ()', 'rules/symbolic.upat', 177, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('max_scalar', 'a scalar broadcasts', 'max(expand(x), y) -> max(x, y) if x.shape == ()', 'rules/symbolic.upat', 178, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('min_scalar', 'a scalar broadcasts', 'min(expand(x), y) -> min(x, y) if x.shape == ()', 'rules/symbolic.upat', 179, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('lt_scalar', 'a scalar broadcasts', 'expand(x) < y -> x < y if x.shape == ()', 'rules/symbolic.upat', 180, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('lt_scalar_right', 'a scalar broadcasts', 'x < expand(y) -> x < y if y.shape == ()', 'rules/symbolic.upat', 181, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('eq_scalar', 'a scalar broadcasts', 'expand(x) == y -> x == y if x.shape == ()', 'rules/symbolic.upat', 182, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('ne_scalar', 'a scalar broadcasts', 'expand(x) != y -> x != y if x.shape == ()', 'rules/symbolic.upat', 183, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('where_scalar', 'a scalar broadcasts', 'where(expand(p), x, y) -> where(p, x, y) if p.shape == ()', 'rules/symbolic.upat', 184, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('where_scalar_yes', 'a scalar broadcasts', 'where(p, expand(x), y) -> where(p, x, y) if x.shape == ()', 'rules/symbolic.upat', 185, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('where_scalar_no', 'a scalar broadcasts', 'where(p, x, expand(y)) -> where(p, x, y) if y.shape == ()', 'rules/symbolic.upat', 186, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('cast_scalar_copies', 'convert once, then copy', 'cast(expand(x)) -> cast(x) if x.shape == ()', 'rules/symbolic.upat', 187, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('neg_scalar', 'compute once, then copy', '-expand(x) -> -x if x.shape == ()', 'rules/symbolic.upat', 188, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('reduce_ones', 'one element each: only the shape changes', 'reduce(x) -> all_ones(x, out)', 'rules/symbolic.upat', 191, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('reduce_reduce', 'of one kind, at once; float sums reassociate', 'reduce(reduce[a](x)) -> reduced_at_once(x, a, out)', 'rules/symbolic.upat', 192, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('sum_of_copies', 'n equal terms, where exact', 'reduce[a](expand(x)) -> sum_of_copies(x, out) if a[0] == "add" and x.shape == ()', 'rules/symbolic.upat', 193, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('max_of_copies', 'the same everywhere', 'reduce[a](expand(x)) -> x if a[0] in ("max", "min") and x.shape == () and not_empty(out)', 'rules/symbolic.upat', 194, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('reshape_of_scalar', 'axes of length 1 are copies of a scalar', 'reshape(x) -> x if x.shape == ()', 'rules/symbolic.upat', 167, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('permute_scalar', 'copies of a scalar', 'permute(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 168, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('shrink_scalar', 'copies of a scalar', 'shrink(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 169, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('flip_scalar', 'copies of a scalar', 'flip(expand(x)) -> x if x.shape == ()', 'rules/symbolic.upat', 170, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('add_scalar', 'a scalar broadcasts', 'expand(x) + y -> x + y if x.shape == ()', 'rules/symbolic.upat', 173, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('sub_scalar', 'a scalar broadcasts', 'expand(x) - y -> x - y if x.shape == ()', 'rules/symbolic.upat', 174, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('sub_scalar_right', 'a scalar broadcasts', 'x - expand(y) -> x - y if y.shape == ()', 'rules/symbolic.upat', 175, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('mul_scalar', 'a scalar broadcasts', 'expand(x) * y -> x * y if x.shape == ()', 'rules/symbolic.upat', 176, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('div_scalar', 'a scalar broadcasts', 'expand(x) / y -> x / y if x.shape == ()', 'rules/symbolic.upat', 177, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('div_scalar_right', 'a scalar broadcasts', 'x / expand(y) -> x / y if y.shape == ()', 'rules/symbolic.upat', 178, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('max_scalar', 'a scalar broadcasts', 'max(expand(x), y) -> max(x, y) if x.shape == ()', 'rules/symbolic.upat', 179, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('min_scalar', 'a scalar broadcasts', 'min(expand(x), y) -> min(x, y) if x.shape == ()', 'rules/symbolic.upat', 180, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('lt_scalar', 'a scalar broadcasts', 'expand(x) < y -> x < y if x.shape == ()', 'rules/symbolic.upat', 181, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('lt_scalar_right', 'a scalar broadcasts', 'x < expand(y) -> x < y if y.shape == ()', 'rules/symbolic.upat', 182, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('eq_scalar', 'a scalar broadcasts', 'expand(x) == y -> x == y if x.shape == ()', 'rules/symbolic.upat', 183, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('ne_scalar', 'a scalar broadcasts', 'expand(x) != y -> x != y if x.shape == ()', 'rules/symbolic.upat', 184, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('where_scalar', 'a scalar broadcasts', 'where(expand(p), x, y) -> where(p, x, y) if p.shape == ()', 'rules/symbolic.upat', 185, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('where_scalar_yes', 'a scalar broadcasts', 'where(p, expand(x), y) -> where(p, x, y) if x.shape == ()', 'rules/symbolic.upat', 186, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('where_scalar_no', 'a scalar broadcasts', 'where(p, x, expand(y)) -> where(p, x, y) if y.shape == ()', 'rules/symbolic.upat', 187, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('cast_scalar_copies', 'convert once, then copy', 'cast(expand(x)) -> cast(x) if x.shape == ()', 'rules/symbolic.upat', 188, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('neg_scalar', 'compute once, then copy', '-expand(x) -> -x if x.shape == ()', 'rules/symbolic.upat', 189, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('reduce_ones', 'one element each: only the shape changes', 'reduce(x) -> all_ones(x, out)', 'rules/symbolic.upat', 192, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('reduce_reduce', 'of one kind, at once; float sums reassociate', 'reduce(reduce[a](x)) -> reduced_at_once(x, a, out)', 'rules/symbolic.upat', 193, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('sum_of_copies', 'n equal terms, where exact', 'reduce[a](expand(x)) -> sum_of_copies(x, out) if a[0] == "add" and x.shape == ()', 'rules/symbolic.upat', 194, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('max_of_copies', 'the same everywhere', 'reduce[a](expand(x)) -> x if a[0] in ("max", "min") and x.shape == () and not_empty(out)', 'rules/symbolic.upat', 195, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
     ),
     {ops.NEG: _neg, ops.ADD: _add, ops.SUB: _sub, ops.MUL: _mul, ops.DIV: _div, ops.FLOORDIV: _floordiv, ops.MOD: _mod, ops.MAX: _max, ops.MIN: _min, ops.LT: _lt, ops.EQ: _eq, ops.NE: _ne, ops.AND: _and, ops.OR: _or, ops.XOR: _xor, ops.SHL: _shl, ops.SHR: _shr, ops.NOT: _not, ops.ABS: _abs, ops.SQRT: _sqrt, ops.FLOOR: _floor, ops.ROUND: _round, ops.CAST: _cast, ops.WHERE: _where, ops.RESHAPE: _reshape, ops.EXPAND: _expand, ops.PAD: _pad, ops.SHRINK: _shrink, ops.PERMUTE: _permute, ops.FLIP: _flip, ops.REDUCE: _reduce},
 )
