@@ -51,7 +51,8 @@ class Instance:
                   "float": (dtypes.float32, dtypes.float16), "bool": (dtypes.bool_,),
                   "any": (*NUMERIC, dtypes.index, dtypes.bool_)}  # fmt: skip
         self.dtype = rng.choice(scopes[rule.scope])
-        if elementwise & {"NEG", "ABS"} and self.dtype.kind == "b":
+        unfit = {"NEG", "ABS", "SUB", "FLOORDIV", "MOD", "SHL", "SHR"}
+        if elementwise & unfit and self.dtype.kind == "b":
             self.dtype = dtypes.float32
         if self.moves:
             self.dtype = rng.choice((dtypes.int32, dtypes.float32))
