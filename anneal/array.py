@@ -482,7 +482,7 @@ def asarray(x: Any, dtype: Any = None) -> Array:
     """
     if isinstance(x, Array):
         return x if dtype is None else x.astype(dtype)
-    if isinstance(x, bool | int | float):
+    if isinstance(x, bool | int | float) and not hasattr(x, "dtype"):  # np.float64 is a float
         return _of_scalar(x, dtype)
     if isinstance(x, list | tuple) and _holds_arrays(x):
         out = _np().stack([asarray(e) for e in x])
@@ -609,3 +609,5 @@ def realize(arrays: Sequence[Array]) -> None:
     for u in todo:
         if u.traced:
             computed(u, errors.ConcretizationTypeError, "computed")
+    for a in arrays:
+        _ = a.uop  # lets go of the graph
