@@ -235,12 +235,12 @@ class Array:
 
     def _binary(self, name: str, other: Any) -> Array:
         if not _is_operand(other):
-            return NotImplemented
+            return NotImplemented  # type: ignore[no-any-return]
         return getattr(_np(), name)(self, other)  # type: ignore[no-any-return]
 
     def _reflected(self, name: str, other: Any) -> Array:
         if not _is_operand(other):
-            return NotImplemented
+            return NotImplemented  # type: ignore[no-any-return]
         return getattr(_np(), name)(other, self)  # type: ignore[no-any-return]
 
     def __add__(self, other: Any) -> Array:
@@ -485,7 +485,7 @@ def asarray(x: Any, dtype: Any = None) -> Array:
     if isinstance(x, bool | int | float) and not hasattr(x, "dtype"):  # np.float64 is a float
         return _of_scalar(x, dtype)
     if isinstance(x, list | tuple) and _holds_arrays(x):
-        out = _np().stack([asarray(e) for e in x])
+        out: Array = _np().stack([asarray(e) for e in x])
         return out if dtype is None else out.astype(dtype)
     if isinstance(x, list | tuple) or hasattr(x, "__array__") or hasattr(x, "__array_interface__"):
         return _of_host(x, dtype)

@@ -132,7 +132,8 @@ def numpy_dtype(dtype: DType) -> np.dtype[Any]:
     if dtype is dtypes.bfloat16:
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
+        half: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return half
     return np.dtype(dtype.name)
 
 

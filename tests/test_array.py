@@ -174,7 +174,7 @@ def test_scalars() -> None:
     assert [5, 6, 7][asarray(np.int32(1))] == 6
     assert f"{x:.2f}" == "2.50"
     with pytest.raises(TypeError, match="only integer arrays"):
-        [1][x]  # type: ignore[call-overload]
+        [1][x]
     with pytest.raises(ValueError, match=r"\(2,\).*2 elements.*\.all\(\)"):
         bool(asarray([1, 2]))
 

@@ -16,7 +16,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 from anneal import errors, tree
 from anneal.array import Array, realize
@@ -317,6 +317,27 @@ def _delete_donated(
 
 
 # -- the decorator ---------------------------------------------------------------------------------
+
+
+@overload
+def jit(
+    fun: Callable[..., Any],
+    *,
+    static_argnums: int | Iterable[int] | None = None,
+    static_argnames: str | Iterable[str] | None = None,
+    donate_argnums: int | Iterable[int] | None = None,
+    donate_argnames: str | Iterable[str] | None = None,
+) -> Jitted: ...
+
+
+@overload
+def jit(
+    *,
+    static_argnums: int | Iterable[int] | None = None,
+    static_argnames: str | Iterable[str] | None = None,
+    donate_argnums: int | Iterable[int] | None = None,
+    donate_argnames: str | Iterable[str] | None = None,
+) -> Callable[[Callable[..., Any]], Jitted]: ...
 
 
 def jit(

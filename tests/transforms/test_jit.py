@@ -134,7 +134,7 @@ def test_methods_and_decorators() -> None:
             out = mul(out, x)
         return out
 
-    assert power.__doc__ == "Docstring." and power.__name__ == "power"
+    assert power.__doc__ == "Docstring." and repr(power).endswith("power>")
     assert float(power(2.0, n=3)) == float(power(2.0, 3)) == 8
 
 
@@ -159,7 +159,7 @@ def test_static_refusals() -> None:
     def f(x: Any, shape: Any) -> Any:
         return x
 
-    with pytest.raises(ValueError, match="static argument shape of .*f must be hashable, got a list"):
+    with pytest.raises(ValueError, match="argument shape of .*f must be hashable, got a list"):
         anneal.jit(f, static_argnums=1)(1.0, [2])
     with pytest.raises(ValueError, match="'size'.*\\['x', 'shape'\\]"):
         anneal.jit(f, static_argnames="size")
