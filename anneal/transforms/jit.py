@@ -46,13 +46,12 @@ MANY_TRACES = 8
 class Compiled:
     """One signature: the graph with captured data as inputs after the arguments, and how to run it.
 
-    `unbound`: PARAMs of an enclosing trace that the function captured; with them it can only be
-    inlined. `donated`: the inputs whose memory the results may take over.
+    Without `run` it can only be inlined: it captured PARAMs of an enclosing trace. `donated`: the
+    inputs whose memory the results may take over.
     """
 
     graph: Graph
     captured: tuple[UOp, ...]
-    unbound: tuple[UOp, ...]
     donated: frozenset[int]
     out_tree: PyTreeDef
     outputs: tuple[tuple[DType, Shape, bool], ...]
@@ -105,7 +104,7 @@ class Jitted:
             storages += device_storages(found.captured)
         if found.donated:
             self._check_donated(found, storages)
-        results = run(storages)
+        results = run(storages) if found.outputs else []
         if found.donated:
             _delete_donated(found, nodes, storages, results)
         return found.out_tree.unflatten(
@@ -188,7 +187,6 @@ class Jitted:
         if not self._plain:
             _, args, kwargs = self._split(args, kwargs)
         names = trace.paths_of(self._fn, args, kwargs)
-        self._note_trace(names, arrays, static)
         specs = [trace.spec_of(x) for x in arrays]
         whole = in_tree if kwargs else _with_no_kwargs(in_tree)
         fn = functools.wraps(self._fn)(self._with_static(static)) if static else self._fn
@@ -196,7 +194,7 @@ class Jitted:
         count("traces")
         graph, captured = close_over(traced.graph.outputs, traced.graph.inputs)
         inputs = set(graph.inputs)
-        unbound = tuple([u for u in graph.nodes() if u.op is ops.PARAM and u not in inputs])
+        unbound = [u for u in graph.nodes() if u.op is ops.PARAM and u not in inputs]
         leaked = [u for u in unbound if u.origin is not None and u.origin.phase == LEAKED]
         if leaked:
             raise errors.UnexpectedTracerError(leak_message(leaked[0], leaked))
@@ -204,8 +202,10 @@ class Jitted:
         weak = zip(traced.graph.outputs, traced.out_weak, strict=True)
         outputs = tuple([(u.dtype, u.shape, w) for u, w in weak])
         run = None if unbound else _lazily(graph, donated)
-        found = Compiled(graph, tuple(captured), unbound, donated, traced.out_tree, outputs, run)
-        self._signatures[key] = found
+        found = Compiled(graph, tuple(captured), donated, traced.out_tree, outputs, run)
+        if not unbound:  # otherwise the next enclosing trace has other PARAMs
+            self._signatures[key] = found
+            self._note_trace(names, arrays, static)
         return found
 
     def _with_static(self, static: tuple[Any, ...]) -> Callable[..., Any]:

@@ -201,7 +201,8 @@ def test_an_op_without_rule_is_refused_by_name_and_line() -> None:
         half = make(x.uop.cast(dtypes.int32).bitcast(dtypes.float32))
         return make(x.uop * half.uop)
 
-    assert float(anneal.grad(bits)(3.0)) == pytest.approx(float(np.array(3, np.int32).view(np.float32)))
+    as_float = np.array(3, np.int32).view(np.float32)
+    assert float(anneal.grad(bits)(3.0)) == pytest.approx(float(as_float))
 
     def float_bits(x: Array) -> Array:
         return make(UOp(ops.BITCAST, dtypes.float32, (x.uop,)))
