@@ -1,0 +1,245 @@
+"""A graph as buffers and launches: what a device runs again and again.
+
+In: a graph whose data are its inputs, the device's limits, which inputs may be overwritten. Out: a
+Plan, pure data. Everything here is a function of structure, so the same program gives the same
+bytes in every process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from anneal.stats import count
+from anneal.lowering.linearize import linearize
+from anneal.lowering.rangeify import points, stored_nodes
+from anneal.lowering.schedule import Body, bodies
+from anneal.rules._lowering import RULES as LOWERING
+from anneal.uop import ops
+from anneal.uop.dtypes import DType
+from anneal.uop.rewrite import rewrite
+from anneal.uop.symbolic import simplify
+from anneal.uop.uop import Graph, UOp, structural_key, substitute, toposort
+from anneal.wgsl.render import ROW, WORKGROUP, grid_of, render
+
+# WebGPU's floor is 8 storage buffers a stage; 10 is what most adapters have.
+PORTABLE_BUFFERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Memory of a plan: an input's, an output's, or scratch. `alias`: the slot taken over."""
+
+    dtype: DType
+    size: int
+    kind: Literal["input", "output", "temp"]
+    position: int = -1
+    alias: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One buffer of a kernel."""
+
+    dtype: DType
+    size: int
+    access: Literal["read", "read_write"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Code for the device. `grid` counts workgroups, `workgroup` invocations in one."""
+
+    name: str
+    source: str
+    grid: tuple[int, int, int]
+    workgroup: tuple[int, int, int]
+    params: tuple[Param, ...]
+
+    @property
+    def outputs(self) -> tuple[Param, ...]:
+        """The buffers that it writes."""
+        return tuple(p for p in self.params if p.access == "read_write")
+
+    @property
+    def inputs(self) -> tuple[Param, ...]:
+        """The buffers that it reads."""
+        return tuple(p for p in self.params if p.access == "read")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A kernel and the slots of its params."""
+
+    kernel: Kernel
+    args: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One call: slots, launches in order, and the slot of each result."""
+
+    slots: tuple[Slot, ...]
+    launches: tuple[Launch, ...]
+    outputs: tuple[int, ...]
+
+
+def lower(graph: Graph, limits: object, donate: frozenset[int]) -> Plan:
+    """The plan of `graph` on a device with `limits.max_buffers` storage buffers a kernel;
+    `donate`: positions of inputs whose memory outputs may take."""
+    max_buffers = int(getattr(limits, "max_buffers", PORTABLE_BUFFERS))
+    outputs = simplify(rewrite(list(graph.outputs), LOWERING))
+    outputs = [_stored_form(u) for u in outputs]
+    stored = [u for u in stored_nodes(outputs, max_buffers - 1) if points(u.shape)]
+    kernels = bodies(stored, max_buffers)
+    count("schedules")
+    return _plan(graph, outputs, kernels, donate)
+
+
+def _stored_form(u: UOp) -> UOp:
+    """An output that only renames an input's elements is that input."""
+    while u.op is ops.RESHAPE or u.op in ops.IDENTITY:
+        u = u.src[0]
+    return u
+
+
+def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
+          donate: frozenset[int]) -> Plan:  # fmt: skip
+    aliases = _aliases(graph, outputs, kernels, donate)
+    kernels = _late(kernels, aliases)
+    slots: list[Slot] = []
+    slot_of: dict[UOp, int] = {}
+    for i, p in enumerate(graph.inputs):
+        slot_of[p] = len(slots)
+        slots.append(Slot(p.dtype, points(p.shape), "input", i))
+    last = {u: n for n, k in enumerate(kernels) for u in (*k.inputs, *k.outputs)}
+    free: list[tuple[DType, int, int]] = []
+    launches: list[Launch] = []
+    for n, k in enumerate(kernels):
+        for u in k.outputs:
+            size = points(u.shape)
+            if u in outputs:
+                alias = slot_of[aliases[u]] if u in aliases else None
+                slot_of[u] = len(slots)
+                slots.append(Slot(u.dtype, size, "output", alias=alias))
+                continue
+            reuse = next((f for f in free if f[0] is u.dtype and f[1] == size), None)
+            if reuse is not None:
+                free.remove(reuse)
+                slot_of[u] = reuse[2]
+            else:
+                slot_of[u] = len(slots)
+                slots.append(Slot(u.dtype, size, "temp"))
+        launches.append(_launch(k, slot_of, aliases))
+        for u in dict.fromkeys((*k.inputs, *k.outputs)):
+            if last[u] == n and slots[slot_of[u]].kind == "temp":
+                slot = slots[slot_of[u]]
+                free.append((slot.dtype, slot.size, slot_of[u]))
+    for u in outputs:
+        if u not in slot_of:  # no elements: nothing computes it
+            slot_of[u] = len(slots)
+            slots.append(Slot(u.dtype, points(u.shape), "output"))
+    return Plan(tuple(slots), tuple(launches), tuple([slot_of[u] for u in outputs]))
+
+
+def _aliases(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
+             donate: frozenset[int]) -> dict[UOp, UOp]:  # fmt: skip
+    """Outputs that take over a donated input: written by the last kernel that reads it, which
+    reads of it only the element that it writes."""
+    available = [graph.inputs[i] for i in sorted(donate)]
+    available = [p for p in available if p not in outputs]
+    taken: dict[UOp, UOp] = {}
+    for k in kernels:
+        for store, u in zip(k.stores, k.outputs, strict=True):
+            if u not in outputs:
+                continue
+            for p in available:
+                if p.dtype is u.dtype and points(p.shape) == points(u.shape) and _pointwise(
+                    k, store, p
+                ) and not _needs_after(k, p, kernels):  # fmt: skip
+                    available.remove(p)
+                    taken[u] = p
+                    break
+    return taken
+
+
+def _pointwise(k: Body, store: UOp, p: UOp) -> bool:
+    if p not in k.inputs:
+        return False  # another kernel may still read it; only its own reader is sure
+    position = {s.src[0].arg[0] for s in k.stores}
+    loads = [n for n in toposort(k.stores) if n.op is ops.LOAD and n.src[0].arg[0] not in position]
+    mine = [n for n in loads if k.inputs[_nth(k, n)] is p]
+    return all(n.src[1] is store.src[1] for n in mine)
+
+
+def _nth(k: Body, load: UOp) -> int:
+    order = dict.fromkeys(n.src[0] for n in toposort(k.stores) if n.op is ops.LOAD)
+    return list(order).index(load.src[0])
+
+
+def _needs_after(k: Body, p: UOp, kernels: Sequence[Body]) -> bool:
+    """Whether a reader of `p` other than `k` needs what `k` computes."""
+    tainted = set(k.outputs)
+    for other in kernels:
+        if other is not k and tainted.intersection(other.inputs):
+            tainted.update(other.outputs)
+            if p in other.inputs:
+                return True
+    return False
+
+
+def _late(kernels: Sequence[Body], aliases: dict[UOp, UOp]) -> list[Body]:
+    """Kernels that overwrite an input come after all others that read it."""
+    maker = {u: i for i, k in enumerate(kernels) for u in k.outputs}
+    before: list[set[int]] = [{maker[u] for u in k.inputs if u in maker} for k in kernels]
+    for u, p in aliases.items():
+        for i, k in enumerate(kernels):
+            if p in k.inputs and i != maker[u]:
+                before[maker[u]].add(i)
+    done: dict[int, None] = {}
+    while len(done) < len(kernels):
+        ready = [i for i in range(len(kernels)) if i not in done and before[i] <= done.keys()]
+        if not ready:
+            raise RuntimeError("kernels wait for each other; please report this program")
+        done.update(dict.fromkeys(ready))
+    return [kernels[i] for i in done]
+
+
+def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp]) -> Launch:
+    merged = {aliases[u]: u for u in k.outputs if u in aliases}
+    nodes = [*k.outputs, *(u for u in k.inputs if u not in merged)]
+    place = {u: i for i, u in enumerate(nodes)}
+    place.update({p: place[u] for p, u in merged.items()})
+    loads = list(dict.fromkeys(n.src[0] for n in toposort(k.stores) if n.op is ops.LOAD))
+    args = {a: place[u] for a, u in zip(loads, k.inputs, strict=True)}
+    args.update({s.src[0]: place[u] for s, u in zip(k.stores, k.outputs, strict=True)})
+    renamed = {a: UOp(ops.ARG, a.dtype, (), (i, a.arg[1])) for a, i in args.items()}
+    stores = substitute(k.stores, renamed)
+    params = tuple(Param(u.dtype, points(u.shape), "read_write" if u in k.outputs else "read")
+                   for u in nodes)  # fmt: skip
+    return Launch(_kernel(stores, params), tuple([slot_of[u] for u in nodes]))
+
+
+_kernels: dict[tuple[str, tuple[Param, ...]], Kernel] = {}
+
+
+def _kernel(stores: list[UOp], params: tuple[Param, ...]) -> Kernel:
+    """Rendered once for every structure."""
+    key = structural_key(stores)
+    known = _kernels.get((key, params))
+    if known is not None:
+        return known
+    count("kernels_rendered")
+    grid = grid_of(stores)
+    threads = 1
+    for r in grid:
+        threads *= int(r.src[0].arg)
+    groups = -(-threads // WORKGROUP)
+    reduced = "r_" if any(n.op is ops.REDUCE for n in toposort(stores)) else "e_"
+    name = reduced + ("_".join(str(r.src[0].arg) for r in grid) or "1") + "_" + key[:6]
+    text = render(name, linearize(stores), [(p.dtype, p.access) for p in params], grid)
+    shape = (groups, 1, 1) if groups <= ROW else (ROW, -(-groups // ROW), 1)
+    made = Kernel(name, text, shape, (WORKGROUP, 1, 1), params)
+    _kernels[key, params] = made
+    return made

@@ -1,0 +1,121 @@
+"""Decides which tensor nodes become buffers; everything else is computed where it is used.
+
+In: the outputs of a simplified graph. Out: the nodes to store, in order. The decision weighs work
+against memory: `points` of a node are its elements, its `visits` are how often its consumers would
+compute it if it were not stored. Movement and cheap elementwise work is repeated freely; a
+reduction never is, and neither are transcendentals for many consumers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from anneal.uop import ops
+from anneal.uop.uop import Shape, UOp, toposort
+
+# Visits for each point up to which a reduction is computed where it is used. Above 1 by what the
+# edges of a convolution's window miss.
+_REDUCTION_VISITS = 1.5
+# A transcendental function costs about this many additions.
+_TRANSCENDENTAL = 10
+_REDUCTION = 1000
+# Repeated elementwise work for each point that is dearer than a store and a load.
+_WORK = 32
+# The longest expression in one kernel: shader compilers take more than linear time.
+_LONGEST = 256
+
+_COSTS = {op: _TRANSCENDENTAL for op in (ops.EXP, ops.LOG, ops.SIN, ops.COS, ops.TANH, ops.POW)}
+_LEAVES = frozenset({ops.CONST, ops.PARAM, ops.ARANGE, ops.VAR, ops.BUFFER})
+_CONTRACTIONS = frozenset({ops.REDUCE, ops.SCATTER_ADD})
+
+
+def points(shape: Shape) -> int:
+    """Elements, a symbolic dim counted by its greatest value."""
+    from anneal.uop.symbolic import hi
+
+    return math.prod(d if isinstance(d, int) else hi(d) for d in shape)
+
+
+def stored_nodes(outputs: Sequence[UOp], max_inputs: int) -> list[UOp]:
+    """The nodes that need a buffer, sources first; inputs of the graph are not among them."""
+    order = toposort(outputs)
+    stored = {u for u in outputs if u.op is not ops.PARAM}
+    stored.update(u for u in order if u.op is ops.CONTIGUOUS)
+    _store_what_would_repeat(order, stored)
+    _store_what_is_long(order, stored)
+    _store_for_buffer_limit(order, stored, max_inputs)
+    return [u for u in order if u in stored]
+
+
+def _store_what_would_repeat(order: list[UOp], stored: set[UOp]) -> None:
+    """From the outputs down: visits, and the kernels that want a node, decide."""
+    visits: dict[UOp, float] = {}
+    homes: dict[UOp, set[UOp]] = {u: set() for u in order}
+    work = _work(order)
+    for u in reversed(order):
+        if u.op in _LEAVES:
+            continue
+        size = max(points(u.shape), 1)
+        times = visits.get(u, 0.0) / size
+        if u not in stored:
+            if u.op in _CONTRACTIONS:
+                repeated = len(homes[u]) > 1 or times > _REDUCTION_VISITS
+            else:
+                repeated = u.op in ops.ELEMENTWISE and work[u] * (times - 1) > _WORK
+            if repeated:
+                stored.add(u)
+        if u in stored:
+            visits[u], homes[u] = float(size), {u}
+        here = visits[u]
+        if u.op is ops.REDUCE:
+            here *= points(u.src[0].shape) / size if size else 1
+        elif u.op is ops.SCATTER_ADD:
+            here *= u.src[1].shape[u.arg[0]]  # type: ignore[operator]
+        for s in dict.fromkeys(u.src):
+            visits[s] = visits.get(s, 0.0) + here
+            homes[s] |= homes[u]
+
+
+def _work(order: list[UOp]) -> dict[UOp, int]:
+    """The cost of computing one element of each node from the graph's inputs, in additions. A
+    reduction counts enough that what is computed from one is stored rather than its sum."""
+    work: dict[UOp, int] = {}
+    for u in order:
+        if u.op in _LEAVES:
+            work[u] = 0
+        elif u.op in _CONTRACTIONS:
+            work[u] = _REDUCTION
+        else:
+            own = 0 if u.op in ops.MOVEMENT else _COSTS.get(u.op, 1)
+            work[u] = min(own + sum(work[s] for s in u.src), 1 << 16)
+    return work
+
+
+def _store_what_is_long(order: list[UOp], stored: set[UOp]) -> None:
+    """Cuts expressions where a kernel would grow out of proportion."""
+    length: dict[UOp, int] = {}
+    for u in order:
+        if u.op in _LEAVES:
+            length[u] = 0
+            continue
+        length[u] = 1 + sum(0 if s in stored else length[s] for s in dict.fromkeys(u.src))
+        if length[u] > _LONGEST and u.op not in ops.MOVEMENT:
+            stored.add(u)
+
+
+def _store_for_buffer_limit(order: list[UOp], stored: set[UOp], max_inputs: int) -> None:
+    """Stores operands until no kernel reads more buffers than the device binds."""
+    reads: dict[UOp, frozenset[UOp]] = {}
+    for u in order:
+        if u.op in (ops.PARAM, ops.BUFFER):
+            reads[u] = frozenset((u,))
+            continue
+        while True:
+            inputs = frozenset[UOp]().union(*(reads[s] for s in u.src))
+            if len(inputs) <= max_inputs:
+                break
+            widest = max((s for s in u.src if reads[s] != {s}), key=lambda s: len(reads[s]))
+            stored.add(widest)
+            reads[widest] = frozenset((widest,))
+        reads[u] = frozenset((u,)) if u in stored else inputs

@@ -1,0 +1,385 @@
+"""WGSL text of one kernel.
+
+In: instructions of `lowering/linearize`. Out: a module with the entry point `main`. One invocation
+computes one element of the grid; the text is a function of the structure alone.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from anneal.lowering.linearize import Instruction
+from anneal.uop import dtypes, ops
+from anneal.uop.dtypes import DType
+from anneal.uop.symbolic import bounds
+from anneal.uop.uop import UOp, toposort
+
+WORKGROUP = 64
+# Workgroups along x before the grid goes on along y; WebGPU's limit is 65535.
+ROW = 32768
+
+_TYPES = {dtypes.bool_: "bool", dtypes.int32: "i32", dtypes.uint32: "u32", dtypes.float32: "f32",
+          dtypes.float16: "f16", dtypes.index: "i32"}  # fmt: skip
+SUPPORTED = frozenset(_TYPES) - {dtypes.index}
+_INFIX = {ops.ADD: "+", ops.SUB: "-", ops.MUL: "*", ops.DIV: "/", ops.AND: "&", ops.OR: "|",
+          ops.XOR: "^", ops.LT: "<", ops.EQ: "=="}  # fmt: skip
+_LOGICAL = {ops.ADD: "|", ops.MUL: "&", ops.MAX: "|", ops.MIN: "&", ops.XOR: "!="}
+_CALLS = {ops.SIN: "sin", ops.COS: "cos", ops.SQRT: "sqrt", ops.FLOOR: "floor",
+          ops.ROUND: "round", ops.ABS: "abs"}  # fmt: skip
+_OURS = {ops.EXP: "exp_", ops.LOG: "log_", ops.TANH: "tanh_", ops.POW: "pow_"}
+_DEPTH = 6
+
+
+def type_of(dtype: DType) -> str:
+    try:
+        return _TYPES[dtype]
+    except KeyError:
+        known = ", ".join(sorted(d.name for d in SUPPORTED))
+        raise TypeError(
+            f"webgpu has no {dtype}: it computes {known}; cast with x.astype(...), or run on the "
+            "interpreter (ANNEAL_DEVICE=interpreter)"
+        ) from None
+
+
+def storage_type(dtype: DType) -> str:
+    """The element type in a buffer: WGSL has no bool there."""
+    return "u32" if dtype is dtypes.bool_ else type_of(dtype)
+
+
+def render(name: str, instructions: Sequence[Instruction], args: Sequence[tuple[DType, str]],
+           grid: Sequence[UOp]) -> str:  # fmt: skip
+    """The module; `args` are (dtype, "read" | "read_write") by ARG position, `grid` the RANGEs of
+    the grid, outermost first."""
+    body = _Body(instructions, grid)
+    lines = body.lines()
+    used = {dtype for dtype, _ in args} | {i.node.dtype for i in instructions}
+    text: list[str] = []
+    if dtypes.float16 in used:
+        text.append("enable f16;")
+    for i, (dtype, access) in enumerate(args):
+        text.append(f"@group(0) @binding({i}) var<storage, {access}> b{i}: "
+                    f"array<{storage_type(dtype)}>;")
+    text += [_HELPERS[h] for h in _HELPERS if h in body.helpers]
+    text.append(f"// {name}")
+    text.append(f"@compute @workgroup_size({WORKGROUP})")
+    text.append("fn main(@builtin(global_invocation_id) id: vec3<u32>) {")
+    text += lines
+    text.append("}")
+    return "\n".join(text) + "\n"
+
+
+class _Body:
+    def __init__(self, instructions: Sequence[Instruction], grid: Sequence[UOp]) -> None:
+        self.instructions = instructions
+        self.grid = grid
+        self.helpers: dict[str, None] = {}
+        self.text: dict[UOp, str] = {}
+        self.depth: dict[UOp, int] = {}
+        self.uses: dict[UOp, int] = {}
+        for i in instructions:
+            if i.kind in ("let", "store", "fold"):
+                for s in i.node.src[: 1 if i.node.op is ops.REDUCE else None]:
+                    self.uses[s] = self.uses.get(s, 0) + 1
+
+    def lines(self) -> list[str]:
+        out = self._thread()
+        indent = 1
+        for kind, u in self.instructions:
+            if kind == "end":
+                indent -= 1
+            line = getattr(self, f"_{kind}")(u)
+            if line:
+                out.append("  " * indent + line)
+            if kind == "loop":
+                indent += 1
+        return out
+
+    def _thread(self) -> list[str]:
+        """The counters of the grid, from the number of the thread."""
+        sizes = [int(r.src[0].arg) for r in self.grid]
+        total = 1
+        for n in sizes:
+            total *= n
+        out = [f"  let gid = i32(id.x + id.y * {ROW * WORKGROUP}u);"]
+        out.append(f"  if (gid >= {total}) {{ return; }}")
+        below = total
+        for n, r in enumerate(self.grid):
+            above, below = below, below // sizes[n]
+            text = "gid" if n == 0 else f"gid % {above}"
+            if below != 1:
+                text = f"{text} / {below}" if n == 0 else f"({text}) / {below}"
+            self.text[r] = f"r{r.arg[0]}"
+            out.append(f"  let r{r.arg[0]} = {text};")
+        return out
+
+    def _name(self, u: UOp) -> str:
+        if u.op is ops.CONST:
+            return self._literal(u.arg, u.dtype)
+        return self.text[u]
+
+    def _let(self, u: UOp) -> str | None:
+        text = self._expression(u)
+        depth = 1 + max((self.depth.get(s, 0) for s in u.src), default=0)
+        if self.uses.get(u, 0) <= 1 and depth < _DEPTH and u.op is not ops.LOAD:
+            self.text[u], self.depth[u] = f"({text})" if " " in text else text, depth
+            return None
+        self.text[u] = f"v{len(self.text)}"
+        return f"let {self.text[u]} = {text};"
+
+    def _init(self, u: UOp) -> str:
+        from anneal.lowering.kernels import identity
+
+        self.text[u] = f"acc{len(self.text)}"
+        start = self._literal(identity(u.arg[0], u.dtype), u.dtype)
+        return f"var {self.text[u]} = {start};"
+
+    def _loop(self, r: UOp) -> str:
+        self.text[r] = f"r{r.arg[0]}"
+        size = self._name(r.src[0])
+        return f"for (var {self.text[r]} = 0; {self.text[r]} < {size}; {self.text[r]}++) {{"
+
+    def _end(self, r: UOp) -> str:
+        return "}"
+
+    def _fold(self, u: UOp) -> str:
+        op = {"add": ops.ADD, "mul": ops.MUL, "max": ops.MAX, "min": ops.MIN}[u.arg[0]]
+        acc = self.text[u]
+        return f"{acc} = {self._binary(op, u.dtype, acc, self._name(u.src[0]))};"
+
+    def _store(self, u: UOp) -> str:
+        value = self._name(u.src[2])
+        if u.src[2].dtype is dtypes.bool_:
+            value = f"select(0u, 1u, {value})"
+        return f"b{u.src[0].arg[0]}[{self._name(u.src[1])}] = {value};"
+
+    def _helper(self, name: str) -> str:
+        self.helpers[name] = None
+        return name
+
+    def _expression(self, u: UOp) -> str:
+        src = [self._name(s) if s.op is not ops.ARG else f"b{s.arg[0]}" for s in u.src]
+        if u.op is ops.LOAD:
+            text = f"{src[0]}[{src[1]}]"
+            return f"{text} != 0u" if u.dtype is dtypes.bool_ else text
+        if u.op is ops.WHERE:
+            return f"select({src[2]}, {src[1]}, {src[0]})"
+        if u.op is ops.CAST:
+            return self._cast(u, src[0])
+        if u.op is ops.BITCAST:
+            return f"bitcast<{type_of(u.dtype)}>({src[0]})"
+        if u.op is ops.NOT:
+            return f"!{src[0]}" if u.dtype is dtypes.bool_ else f"~{src[0]}"
+        if u.op is ops.NEG:
+            return f"-{src[0]}" if u.dtype.kind != "u" else f"(~{src[0]} + 1u)"
+        if u.op in _CALLS:
+            return f"{_CALLS[u.op]}({src[0]})"
+        if u.op in _OURS:
+            return self._ours(u, src)
+        if u.op in (ops.FLOORDIV, ops.MOD):
+            return self._division(u, src)
+        if u.op in (ops.SHL, ops.SHR):
+            return self._shift(u, src)
+        if u.op is ops.NE:
+            return f"!({src[0]} == {src[1]})"
+        if u.op is ops.LT and u.src[0].dtype is dtypes.bool_:
+            return f"(!{src[0]}) & {src[1]}"
+        return self._binary(u.op, u.src[0].dtype, *src)
+
+    def _binary(self, op: ops.Op, dtype: DType, a: str, b: str) -> str:
+        if dtype is dtypes.bool_ and op in _LOGICAL:
+            return f"{a} {_LOGICAL[op]} {b}"
+        if op in (ops.MAX, ops.MIN):
+            name = "max" if op is ops.MAX else "min"
+            if dtype.is_float:
+                name = self._helper(f"{name}_{type_of(dtype)}")
+            return f"{name}({a}, {b})"
+        if op in _INFIX:
+            return f"{a} {_INFIX[op]} {b}"
+        raise NotImplementedError(f"WGSL has no {op}")
+
+    def _ours(self, u: UOp, src: list[str]) -> str:
+        name = self._helper(_OURS[u.op])
+        if u.op is ops.POW:
+            self._helper("exp_"), self._helper("log_")
+        if u.op is ops.TANH:
+            self._helper("exp_")
+        if u.dtype is dtypes.float32:
+            return f"{name}({', '.join(src)})"
+        return f"{type_of(u.dtype)}({name}({', '.join(f'f32({s})' for s in src)}))"
+
+    def _division(self, u: UOp, src: list[str]) -> str:
+        plain = bounds(u.src[0])[0] >= 0 and bounds(u.src[1])[0] > 0
+        if plain:
+            return f"{src[0]} {'/' if u.op is ops.FLOORDIV else '%'} {src[1]}"
+        kind = "floordiv" if u.op is ops.FLOORDIV else "mod"
+        return f"{self._helper(f'{kind}_{type_of(u.dtype)}')}({src[0]}, {src[1]})"
+
+    def _shift(self, u: UOp, src: list[str]) -> str:
+        lo, hi = bounds(u.src[1])
+        sign = "<<" if u.op is ops.SHL else ">>"
+        if 0 <= lo and hi < 32:
+            return f"{src[0]} {sign} u32({src[1]})"
+        name = "shl" if u.op is ops.SHL else "shr"
+        return f"{self._helper(f'{name}_{type_of(u.dtype)}')}({src[0]}, {src[1]})"
+
+    def _cast(self, u: UOp, x: str) -> str:
+        old, new = u.src[0].dtype, u.dtype
+        if new is dtypes.bool_:
+            return f"!({x} == {self._literal(0, old)})"
+        if old.is_float and new.is_int:
+            return f"{self._helper(f'to_{type_of(new)}')}(f32({x}))"
+        return x if type_of(old) == type_of(new) else f"{type_of(new)}({x})"
+
+    def _literal(self, value: bool | int | float, dtype: DType) -> str:
+        if dtype.kind == "b":
+            return "true" if value else "false"
+        if dtype is dtypes.uint32:
+            return f"{int(value)}u"
+        if dtype.is_int:
+            return "i32(-2147483647 - 1)" if value == -(1 << 31) else f"{int(value)}"
+        value = float(value)
+        if value != value or value in (float("inf"), float("-inf")) or value == 0 and \
+                str(value)[0] == "-":  # fmt: skip
+            (bits,) = struct.unpack("I", struct.pack("f", value))
+            text = f"bitcast<f32>(0x{bits:08x}u)"
+            return text if dtype is dtypes.float32 else f"f16({text})"
+        return f"{value!r}{'h' if dtype is dtypes.float16 else 'f'}"
+
+
+def grid_of(stores: Sequence[UOp]) -> list[UOp]:
+    """The RANGEs of the grid, outermost first."""
+    found = {u for u in toposort(stores) if u.op is ops.RANGE and u.arg[1] == "grid"}
+    return sorted(found, key=lambda r: int(r.arg[0]))
+
+
+def _nan_safe(name: str, t: str) -> str:
+    return (f"fn {name}_{t}(a: {t}, b: {t}) -> {t} {{\n"
+            f"  if (!(a == a)) {{ return a; }}\n  if (!(b == b)) {{ return b; }}\n"
+            f"  return {name}(a, b);\n}}")  # fmt: skip
+
+
+# What WGSL's own functions get wrong on common drivers: NaN in max and min, exp and log off by many
+# ulp, tanh near 0, division that truncates, shifts beyond the width. exp and log: range reduction
+# and polynomials after W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980.
+_HELPERS = {
+    "max_f32": _nan_safe("max", "f32"), "min_f32": _nan_safe("min", "f32"),
+    "max_f16": _nan_safe("max", "f16"), "min_f16": _nan_safe("min", "f16"),
+    "exp_": """fn exp_(x: f32) -> f32 {
+  if (!(x == x)) { return x; }
+  if (x > 88.8f) { return bitcast<f32>(0x7f800000u); }
+  if (x < -104.0f) { return 0.0f; }
+  let n = floor(x * 1.44269504f + 0.5f);
+  let r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  var p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  let y = p * r * r + r + 1.0f;
+  let half = i32(n) / 2;
+  let rest = i32(n) - half;
+  return y * bitcast<f32>(u32(half + 127) << 23u) * bitcast<f32>(u32(rest + 127) << 23u);
+}""",
+    "log_": """fn log_(v: f32) -> f32 {
+  if (!(v >= 0.0f)) { return bitcast<f32>(0x7fc00000u); }
+  if (v == 0.0f) { return bitcast<f32>(0xff800000u); }
+  if (v > 3.4028234e38f) { return v; }
+  var x = v;
+  var e = 0;
+  if (x < 1.17549435e-38f) { x = x * 8388608.0f; e = -23; }
+  let bits = bitcast<u32>(x);
+  e = e + i32(bits >> 23u) - 126;
+  var m = bitcast<f32>((bits & 0x007fffffu) | 0x3f000000u);
+  if (m < 0.707106781f) { e = e - 1; m = m + m - 1.0f; } else { m = m - 1.0f; }
+  let z = m * m;
+  var p = 7.0376836292e-2f;
+  p = p * m - 1.1514610310e-1f;
+  p = p * m + 1.1676998740e-1f;
+  p = p * m - 1.2420140846e-1f;
+  p = p * m + 1.4249322787e-1f;
+  p = p * m - 1.6668057665e-1f;
+  p = p * m + 2.0000714765e-1f;
+  p = p * m - 2.4999993993e-1f;
+  p = p * m + 3.3333331174e-1f;
+  let f = f32(e);
+  var y = m * z * p;
+  y = y + f * -2.12194440e-4f;
+  y = y - 0.5f * z;
+  return (m + y) + f * 0.693359375f;
+}""",
+    "tanh_": """fn tanh_(x: f32) -> f32 {
+  let a = abs(x);
+  if (a < 0.625f) {
+    let z = x * x;
+    var p = -5.70498872745e-3f;
+    p = p * z + 2.06390887954e-2f;
+    p = p * z - 5.37397155531e-2f;
+    p = p * z + 1.33314422036e-1f;
+    p = p * z - 3.33332819422e-1f;
+    return p * z * x + x;
+  }
+  if (!(x == x)) { return x; }
+  let y = 1.0f - 2.0f / (exp_(2.0f * min(a, 20.0f)) + 1.0f);
+  return select(y, -y, x < 0.0f);
+}""",
+    "pow_": """fn pow_(x: f32, y: f32) -> f32 {
+  if (y == 0.0f || x == 1.0f) { return 1.0f; }
+  if (!(x == x)) { return x; }
+  if (!(y == y)) { return y; }
+  let whole = floor(y) == y;
+  let odd = whole && abs(y) < 16777216.0f && !(floor(y * 0.5f) * 2.0f == y);
+  let a = abs(x);
+  var m = exp_(y * log_(a));
+  if (a == 1.0f) { m = 1.0f; }
+  if (whole && abs(y) <= 64.0f) {
+    m = 1.0f;
+    for (var i = 0; i < i32(abs(y)); i++) { m = m * a; }
+    if (y < 0.0f) { m = 1.0f / m; }
+    if (a == 0.0f && y < 0.0f) { m = bitcast<f32>(0x7f800000u); }
+  }
+  let negative = (bitcast<u32>(x) >> 31u) == 1u;
+  if (negative && !(a == 0.0f) && !whole && a < 3.4028235e38f) { return bitcast<f32>(0x7fc00000u); }
+  return select(m, -m, negative && odd);
+}""",
+    "floordiv_i32": """fn floordiv_i32(a: i32, b: i32) -> i32 {
+  if (b == 0) { return -1; }
+  if (b == -1) { return -a; }
+  let q = a / b;
+  return select(q, q - 1, (q * b != a) && ((a < 0) != (b < 0)));
+}""",
+    "mod_i32": """fn mod_i32(a: i32, b: i32) -> i32 {
+  if (b == 0) { return a; }
+  if (b == -1) { return 0; }
+  let r = a % b;
+  return select(r, r + b, (r != 0) && ((r < 0) != (b < 0)));
+}""",
+    "floordiv_u32": """fn floordiv_u32(a: u32, b: u32) -> u32 {
+  if (b == 0u) { return 4294967295u; }
+  return a / b;
+}""",
+    "mod_u32": """fn mod_u32(a: u32, b: u32) -> u32 {
+  if (b == 0u) { return a; }
+  return a % b;
+}""",
+    "shl_i32": "fn shl_i32(a: i32, b: i32) -> i32 {\n"
+               "  return select(0, a << (u32(b) & 31u), b >= 0 && b < 32);\n}",
+    "shl_u32": "fn shl_u32(a: u32, b: u32) -> u32 {\n"
+               "  return select(0u, a << (b & 31u), b < 32u);\n}",
+    "shr_i32": "fn shr_i32(a: i32, b: i32) -> i32 {\n"
+               "  return a >> select(31u, u32(b), b >= 0 && b < 32);\n}",
+    "shr_u32": "fn shr_u32(a: u32, b: u32) -> u32 {\n"
+               "  return select(0u, a >> (b & 31u), b < 32u);\n}",
+    "to_i32": """fn to_i32(x: f32) -> i32 {
+  if (!(x == x)) { return 0; }
+  if (x >= 2147483648.0f) { return 2147483647; }
+  if (x <= -2147483648.0f) { return i32(-2147483647 - 1); }
+  return i32(x);
+}""",
+    "to_u32": """fn to_u32(x: f32) -> u32 {
+  if (!(x > 0.0f)) { return 0u; }
+  if (x >= 4294967296.0f) { return 4294967295u; }
+  return u32(x);
+}""",
+}  # fmt: skip
