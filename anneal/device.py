@@ -1,0 +1,225 @@
+"""Which device runs, and what every device offers: data in, graphs compiled, data out.
+
+`compile` is memoized on a graph's structure, so a function defined again with the same body
+compiles nothing. Callers pass graphs whose data are inputs (`realization.close_over`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from anneal import config, errors
+from anneal.stats import count
+from anneal.uop.uop import Graph
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NAMES = ("webgpu", "interpreter")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds a kernel: storage buffers it may bind, bytes of one binding."""
+
+    max_buffers: int = 8
+    max_binding_bytes: int = 128 << 20
+
+
+class Storage(Protocol):
+    """Data of one array on a device; `deleted` once its memory was given away."""
+
+    deleted: bool
+
+
+class Executable(Protocol):
+    """A compiled graph: storages of its inputs to storages of its outputs."""
+
+    def __call__(self, inputs: Sequence[Any]) -> list[Any]: ...
+
+
+class Device(Protocol):
+    """A place where graphs run."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def limits(self) -> Limits: ...
+
+    def upload(self, data: np.ndarray[Any, Any]) -> Any: ...
+
+    def read(self, storage: Any) -> np.ndarray[Any, Any]: ...
+
+    def compile(self, graph: Graph, donate: frozenset[int]) -> Executable: ...
+
+
+class DeviceError(errors.AnnealError, RuntimeError):
+    """No such device, or it is not there."""
+
+
+class HostStorage:
+    """Data of the interpreter: a NumPy array."""
+
+    __slots__ = ("__weakref__", "data", "deleted")
+
+    def __init__(self, data: np.ndarray[Any, Any]) -> None:
+        self.data = data
+        self.deleted = False
+
+
+class Interpreter:
+    """The definition of every op in NumPy, as a device."""
+
+    name = "interpreter"
+    limits = Limits()
+
+    def upload(self, data: np.ndarray[Any, Any]) -> HostStorage:
+        return HostStorage(data)
+
+    def read(self, storage: HostStorage) -> np.ndarray[Any, Any]:
+        return storage.data
+
+    def compile(self, graph: Graph, donate: frozenset[int]) -> Executable:
+        from anneal.interpret import evaluate
+        from anneal.uop.symbolic import simplify
+
+        outputs = simplify(graph.outputs)
+        position = {p: i for i, p in enumerate(graph.inputs)}
+
+        def run(inputs: Sequence[HostStorage]) -> list[HostStorage]:
+            values = {
+                p: s.data.reshape([int(d) for d in p.shape])  # type: ignore[arg-type]
+                for p, s in zip(graph.inputs, inputs, strict=True)
+            }
+            made = iter(evaluate([u for u in outputs if u not in position], values))
+            return [inputs[position[u]] if u in position else HostStorage(next(made))
+                    for u in outputs]  # fmt: skip
+
+        return run
+
+
+_devices: dict[str, Device] = {}
+_chosen: list[str] = []
+_compiled: dict[tuple[str, str, frozenset[int], Limits], Executable] = {}
+
+
+def get(name: str) -> Device:
+    """The device called `name`; DeviceError where it is unknown or not there."""
+    if name not in NAMES:
+        raise DeviceError(f"unknown device {name!r}: expected one of {', '.join(NAMES)}")
+    known = _devices.get(name)
+    if known is None:
+        if name == "webgpu":
+            from anneal.wgsl.device import open_device
+
+            known = open_device()
+        else:
+            known = Interpreter()
+        _devices[name] = known
+    return known
+
+
+def current() -> Device:
+    """The device in force: `default_device`, else `ANNEAL_DEVICE`, else a GPU, else the
+    interpreter (which one line on stderr says)."""
+    if _chosen:
+        return get(_chosen[-1])
+    name = config.device_name()
+    if name is None:
+        name, why = _automatic()
+        if name == "interpreter" and name not in _devices:
+            print(f"anneal: {why}; running on the interpreter (NumPy)", file=sys.stderr)
+    return get(name)
+
+
+_found: list[tuple[str, str]] = []
+
+
+def _automatic() -> tuple[str, str]:
+    if not _found:
+        from anneal.wgsl.device import hardware_adapter
+
+        gpu = hardware_adapter()
+        _found.append(("webgpu", f"GPU adapter {gpu}") if gpu else
+                      ("interpreter", "no GPU adapter answers"))
+    return _found[0]
+
+
+class default_device:  # noqa: N801  (a function to its users, and a context manager)
+    """Sets the device by name; as a context manager, for the block.
+
+    >>> import anneal
+    >>> with anneal.default_device("interpreter"):
+    ...     anneal.device.current().name
+    'interpreter'
+    """
+
+    def __init__(self, name: str) -> None:
+        get(name)
+        _chosen.append(name)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:  # fmt: skip
+        _chosen.pop()
+
+
+def devices() -> list[str]:
+    """The devices that answer here."""
+    from anneal.wgsl.device import adapters
+
+    return ["webgpu", "interpreter"] if adapters() else ["interpreter"]
+
+
+def limits() -> Limits:
+    """The limits of the device in force, lowered by `ANNEAL_MAX_BUFFERS`."""
+    own = current().limits
+    most = config.max_buffers()
+    return own if most is None else Limits(min(most, own.max_buffers), own.max_binding_bytes)
+
+
+def upload(data: np.ndarray[Any, Any]) -> Any:
+    return current().upload(data)
+
+
+def read(storage: Any) -> np.ndarray[Any, Any]:
+    """A storage's elements, flat or shaped, on whichever device it is."""
+    return get("interpreter" if isinstance(storage, HostStorage) else "webgpu").read(storage)
+
+
+def compile(graph: Graph, donate: frozenset[int]) -> Executable:
+    """Compiles `graph` for the device in force, once for every structure."""
+    device = current()
+    key = (device.name, graph.key(), donate, limits())
+    known = _compiled.get(key)
+    if known is None:
+        known = _compiled[key] = device.compile(graph, donate)
+        count("graphs_compiled")
+    return known
+
+
+def report() -> dict[str, Any]:
+    """What is there, what is chosen and why, and what to install: for `anneal doctor`."""
+    from anneal.wgsl.device import adapters, describe
+
+    found = [describe(a) for a in adapters()]
+    why = ("default_device" if _chosen else
+           f"ANNEAL_DEVICE={config.device_name()}" if config.device_name() else _automatic()[1])
+    try:
+        chosen: str = current().name
+    except DeviceError as e:
+        chosen, why = "none", str(e)
+    advice = [] if found else ["a Vulkan driver: on Debian, apt-get install mesa-vulkan-drivers"]
+    return {"device": chosen, "why": why, "adapters": found, "install": advice}
+
+
+def doctor() -> dict[str, Any]:
+    """See `report`."""
+    return report()

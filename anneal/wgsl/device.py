@@ -1,0 +1,282 @@
+"""WebGPU through wgpu: one command buffer, one pass and one submission for a call.
+
+In: a Plan. Out: an executable over pooled buffers. What could make wgpu-native abort the process is
+refused here in Python first: too many or too large bindings, a buffer read and written at once,
+memory given away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from anneal import config
+from anneal.device import DeviceError, Limits
+from anneal.lowering.plan import Kernel, Plan, Slot, lower
+from anneal.stats import count, count_bytes
+from anneal.uop import dtypes
+from anneal.uop.dtypes import DType
+from anneal.uop.uop import Graph
+from anneal.wgsl.render import SUPPORTED
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_MOST_BINDINGS_REMEMBERED = 64
+_INSTALL = "install a Vulkan driver (on Debian: apt-get install mesa-vulkan-drivers), or use the " \
+           "interpreter"  # fmt: skip
+_adapters: list[Any] | None = None
+
+
+def adapters() -> list[Any]:
+    """The adapters that answer, hardware first; OpenGL's are left out."""
+    global _adapters
+    if _adapters is None:
+        import wgpu
+        from wgpu.backends.wgpu_native.extras import set_instance_extras
+
+        try:
+            set_instance_extras(backends=["Vulkan", "Metal", "DX12"])
+        except RuntimeError:
+            pass  # the program made wgpu's instance before us
+        found = [a for a in wgpu.gpu.enumerate_adapters_sync()
+                 if a.info["backend_type"] != "OpenGL"]  # fmt: skip
+        _adapters = sorted(found, key=lambda a: bool(a.info["adapter_type"] == "CPU"))
+    return _adapters
+
+
+def hardware_adapter() -> str | None:
+    """The name of the first adapter that is no software renderer."""
+    return next((str(a.info["device"]) for a in adapters() if a.info["adapter_type"] != "CPU"),
+                None)  # fmt: skip
+
+
+def describe(adapter: Any) -> dict[str, Any]:
+    """An adapter for people."""
+    info, limits = adapter.info, adapter.limits
+    wanted = ("max-storage-buffers-per-shader-stage", "max-storage-buffer-binding-size",
+              "max-compute-workgroup-storage-size", "max-compute-invocations-per-workgroup")
+    helpful = ("shader-f16", "subgroup", "timestamp-query")
+    return {"name": info["device"], "driver": info["description"], "type": info["adapter_type"],
+            "backend": info["backend_type"],
+            "features": [f for f in helpful if f in adapter.features],
+            "limits": {k: limits[k] for k in wanted if k in limits}}  # fmt: skip
+
+
+def open_device() -> WebGPU:
+    """The first adapter's device. DeviceError where none answers."""
+    found = adapters()
+    if not found:
+        raise DeviceError(f"no WebGPU adapter answers: {_INSTALL}")
+    return WebGPU(found[0])
+
+
+class Storage:
+    """A buffer on loan from the device's pool."""
+
+    __slots__ = ("__weakref__", "buffer", "deleted", "device", "dtype", "nbytes", "size")
+
+    def __init__(self, device: WebGPU, dtype: DType, size: int, buffer: Any = None) -> None:
+        self.device, self.dtype, self.size = device, dtype, size
+        self.nbytes = size * item_bytes(dtype)
+        self.deleted = False
+        self.buffer: Any = device.acquire(self.nbytes) if buffer is None else buffer
+
+    def take(self) -> Any:
+        """The buffer, given away: this storage is deleted."""
+        buffer, self.buffer = self.buffer, None
+        self.deleted = True
+        return buffer
+
+    def __del__(self) -> None:
+        if self.buffer is not None:
+            self.device.release(self.buffer)
+
+
+def item_bytes(dtype: DType) -> int:
+    """Bytes of an element in a buffer: bool takes a u32."""
+    return 4 if dtype is dtypes.bool_ else dtype.itemsize
+
+
+class WebGPU:
+    """A wgpu device with its pipelines and free buffers."""
+
+    name = "webgpu"
+
+    def __init__(self, adapter: Any) -> None:
+        features = [f for f in ("shader-f16",) if f in adapter.features]
+        own = adapter.limits
+        wanted = {k: own[k] for k in ("max-storage-buffers-per-shader-stage", "max-buffer-size",
+                                      "max-storage-buffer-binding-size") if k in own}
+        self.handle = adapter.request_device_sync(required_features=features,
+                                                  required_limits=wanted)  # fmt: skip
+        self.features = frozenset(features)
+        bound = self.handle.limits
+        self.limits = Limits(int(bound["max-storage-buffers-per-shader-stage"]),
+                             int(bound["max-storage-buffer-binding-size"]))
+        self.pipelines: dict[str, Any] = {}
+        self.free: dict[int, list[Any]] = {}
+
+    def acquire(self, nbytes: int) -> Any:
+        """A buffer of at least `nbytes`; DeviceError beyond the adapter's limit."""
+        if nbytes > self.limits.max_binding_bytes:
+            raise DeviceError(
+                f"an array of {nbytes} bytes exceeds the device's {self.limits.max_binding_bytes} "
+                "bytes a buffer: split it, or use the interpreter"
+            )
+        size = max(16, -(-nbytes // 16) * 16)
+        count_bytes(size)
+        free = self.free.get(size)
+        if free:
+            return free.pop()
+        import wgpu
+
+        usage = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC | wgpu.BufferUsage.COPY_DST
+        count("buffers")
+        return self.handle.create_buffer(size=size, usage=usage)
+
+    def release(self, buffer: Any) -> None:
+        count_bytes(-buffer.size)
+        self.free.setdefault(buffer.size, []).append(buffer)
+
+    def upload(self, data: np.ndarray[Any, Any]) -> Storage:
+        """A storage with the elements of `data`."""
+        import numpy as np
+
+        dtype = dtypes.by_name(data.dtype.name)
+        self._check(dtype)
+        out = Storage(self, dtype, data.size)
+        if data.size:
+            stored = data.astype(np.uint32) if dtype is dtypes.bool_ else data
+            raw = np.ascontiguousarray(stored).tobytes()
+            self.handle.queue.write_buffer(out.buffer, 0, raw + bytes(-len(raw) % 4))
+        return out
+
+    def read(self, storage: Storage) -> np.ndarray[Any, Any]:
+        """The elements, flat."""
+        import numpy as np
+
+        kind = np.uint32 if storage.dtype is dtypes.bool_ else np.dtype(storage.dtype.name)
+        if not storage.size:
+            return np.zeros(0, storage.dtype.name)
+        nbytes = -(-storage.nbytes // 4) * 4
+        raw = self.handle.queue.read_buffer(storage.buffer, 0, nbytes)
+        out = np.frombuffer(raw, kind)[: storage.size]
+        return out.astype(bool) if storage.dtype is dtypes.bool_ else out
+
+    def _check(self, dtype: DType) -> None:
+        if dtype not in SUPPORTED or (dtype is dtypes.float16 and not self.features):
+            known = ", ".join(sorted(d.name for d in SUPPORTED))
+            raise TypeError(f"webgpu holds no {dtype} here: it holds {known}; cast with "
+                            "x.astype(...), or use the interpreter")  # fmt: skip
+
+    def pipeline(self, kernel: Kernel) -> Any:
+        """The compiled kernel, once for every text."""
+        known = self.pipelines.get(kernel.source)
+        if known is not None:
+            return known
+        if len(kernel.params) > self.limits.max_buffers:
+            raise DeviceError(f"{kernel.name} binds {len(kernel.params)} buffers; the device "
+                              f"allows {self.limits.max_buffers}")  # fmt: skip
+        import wgpu
+
+        try:
+            module = self.handle.create_shader_module(label=kernel.name, code=kernel.source)
+            made = self.handle.create_compute_pipeline(
+                layout="auto", compute={"module": module, "entry_point": "main"}
+            )
+        except wgpu.GPUError as e:
+            lines = enumerate(kernel.source.splitlines(), 1)
+            text = "\n".join([f"{n:4} {line}" for n, line in lines])
+            raise DeviceError(f"{kernel.name} does not compile: {e}\n{text}") from e
+        count("kernels_compiled")
+        count("pipelines")
+        self.pipelines[kernel.source] = made
+        return made
+
+    def compile(self, graph: Graph, donate: frozenset[int]) -> Loaded:
+        most = config.max_buffers() or self.limits.max_buffers
+        limits = Limits(min(most, self.limits.max_buffers), self.limits.max_binding_bytes)
+        return Loaded(self, lower(graph, limits, donate))
+
+
+class Loaded:
+    """A Plan on a device: pipelines and scratch buffers ready, bind groups kept by buffers."""
+
+    def __init__(self, device: WebGPU, plan: Plan) -> None:
+        self.device, self.plan = device, plan
+        for s in plan.slots:
+            device._check(s.dtype)
+        self.pipelines = [device.pipeline(launch.kernel) for launch in plan.launches]
+        self.scratch = {i: Storage(device, s.dtype, s.size) for i, s in enumerate(plan.slots)
+                        if s.kind == "temp"}  # fmt: skip
+        self.taken = {s.alias for s in plan.slots if s.alias is not None}
+        self.bound: dict[tuple[int, ...], list[tuple[Any, Any, tuple[int, int, int]]]] = {}
+
+    def __call__(self, inputs: Sequence[Storage]) -> list[Storage]:
+        slots = self.plan.slots
+        storages: list[Storage] = []
+        for i, slot in enumerate(slots):
+            storages.append(self._storage(i, slot, inputs, storages))
+        if self.plan.launches:
+            self._submit(storages)
+        return [storages[i] for i in self.plan.outputs]
+
+    def _storage(self, i: int, slot: Slot, inputs: Sequence[Storage],
+                 so_far: list[Storage]) -> Storage:  # fmt: skip
+        if slot.kind == "input":
+            given = inputs[slot.position]
+            if given.deleted:
+                raise DeviceError(f"input {slot.position} was donated and is deleted")
+            return given
+        if slot.kind == "temp":
+            return self.scratch[i]
+        if slot.alias is None:
+            return Storage(self.device, slot.dtype, slot.size)
+        given = so_far[slot.alias]
+        if sum(s is given for s in inputs) > 1 or given.deleted:
+            return self._copy(given)  # another input reads the memory that is written here
+        out = Storage(self.device, slot.dtype, slot.size, given.buffer)
+        given.take()
+        return out
+
+    def _copy(self, given: Storage) -> Storage:
+        out = Storage(self.device, given.dtype, given.size)
+        encoder = self.device.handle.create_command_encoder()
+        encoder.copy_buffer_to_buffer(given.buffer, 0, out.buffer, 0, out.buffer.size)
+        self.device.handle.queue.submit([encoder.finish()])
+        return out
+
+    def _submit(self, storages: list[Storage]) -> None:
+        key = tuple([id(s.buffer) for s in storages])
+        ready = self.bound.get(key)
+        if ready is None:
+            if len(self.bound) >= _MOST_BINDINGS_REMEMBERED:
+                self.bound.clear()
+            ready = self.bound[key] = self._bind(storages)
+        encoder = self.device.handle.create_command_encoder()
+        compute = encoder.begin_compute_pass()
+        for pipeline, group, grid in ready:
+            compute.set_pipeline(pipeline)
+            compute.set_bind_group(0, group)
+            compute.dispatch_workgroups(*grid)
+        compute.end()
+        self.device.handle.queue.submit([encoder.finish()])
+        count("submissions")
+        count("launches", len(ready))
+
+    def _bind(self, storages: list[Storage]) -> list[tuple[Any, Any, tuple[int, int, int]]]:
+        out = []
+        for launch, pipeline in zip(self.plan.launches, self.pipelines, strict=True):
+            buffers = [storages[i].buffer for i in launch.args]
+            written = [b for b, p in zip(buffers, launch.kernel.params, strict=True)
+                       if p.access == "read_write"]  # fmt: skip
+            if any(sum(b is w for b in buffers) > 1 for w in written):
+                raise DeviceError(f"{launch.kernel.name} would read and write one buffer")
+            entries = [{"binding": n, "resource": {"buffer": b, "offset": 0, "size": b.size}}
+                       for n, b in enumerate(buffers)]  # fmt: skip
+            group = self.device.handle.create_bind_group(
+                layout=pipeline.get_bind_group_layout(0), entries=entries
+            )
+            out.append((pipeline, group, launch.kernel.grid))
+        return out
