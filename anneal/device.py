@@ -93,7 +93,7 @@ class Interpreter:
 
         def run(inputs: Sequence[HostStorage]) -> list[HostStorage]:
             values = {
-                p: s.data.reshape([int(d) for d in p.shape])  # type: ignore[arg-type]
+                p: s.data.reshape(tuple(d for d in p.shape if isinstance(d, int)))
                 for p, s in zip(graph.inputs, inputs, strict=True)
             }
             made = iter(evaluate([u for u in outputs if u not in position], values))

@@ -27,7 +27,8 @@ def numpy_dtype(dtype: DType) -> np.dtype[Any]:
     if dtype is dtypes.bfloat16:
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
+        out: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return out
     return np.dtype(dtype.name)
 
 
@@ -112,7 +113,7 @@ def _apply(u: UOp, x: list[Data]) -> Data:
     return fn(u, x)
 
 
-def _saturate(u: UOp, x: list[Data]) -> Data:
+def _saturate(u: UOp, x: list[Data]) -> Any:
     a, to = x[0], numpy_dtype(u.dtype)
     if u.dtype.kind == "b":
         return a != 0
@@ -184,7 +185,7 @@ def _shear(u: UOp, x: list[Data]) -> Data:
     return np.lib.stride_tricks.as_strided(origin, shape, strides, writeable=False)
 
 
-def _reduce(u: UOp, x: list[Data]) -> Data:
+def _reduce(u: UOp, x: list[Data]) -> Any:
     how, axes = u.arg
     a, to = x[0], numpy_dtype(u.dtype)
     if how == "add":

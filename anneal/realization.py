@@ -182,7 +182,7 @@ def read(u: UOp, shape: Shape) -> np.ndarray[Any, Any]:
         return storage.data
     from anneal import device
 
-    return device.read(device_storage(u)).reshape(shape)  # type: ignore[no-any-return]
+    return device.read(device_storage(u)).reshape(shape)
 
 
 # -- values that are not there ---------------------------------------------------------------------

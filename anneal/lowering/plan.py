@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from anneal.stats import count
 from anneal.lowering.linearize import linearize
 from anneal.lowering.rangeify import points, stored_nodes
 from anneal.lowering.schedule import Body, bodies
 from anneal.rules._lowering import RULES as LOWERING
+from anneal.stats import count
 from anneal.uop import ops
 from anneal.uop.dtypes import DType
 from anneal.uop.rewrite import rewrite

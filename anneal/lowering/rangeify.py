@@ -71,7 +71,7 @@ def _store_what_would_repeat(order: list[UOp], stored: set[UOp]) -> None:
         if u.op is ops.REDUCE:
             here *= points(u.src[0].shape) / size if size else 1
         elif u.op is ops.SCATTER_ADD:
-            here *= u.src[1].shape[u.arg[0]]  # type: ignore[operator]
+            here *= u.src[1].shape[u.arg[0]]
         for s in dict.fromkeys(u.src):
             visits[s] = visits.get(s, 0.0) + here
             homes[s] |= homes[u]

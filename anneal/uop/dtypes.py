@@ -79,7 +79,8 @@ def by_name(name: str) -> DType:
     try:
         return _BY_NAME[name]
     except KeyError:
-        raise TypeError(f"unknown dtype {name!r}; known: {', '.join(d.name for d in ALL)}") from None
+        known = ", ".join(d.name for d in ALL)
+        raise TypeError(f"unknown dtype {name!r}; known: {known}") from None
 
 
 # JAX's type promotion lattice (docs: "Type promotion semantics"), as edges to the next types up.

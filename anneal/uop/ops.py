@@ -40,7 +40,7 @@ EXPAND = Op("EXPAND", -1, "axes of length 1 repeated; a scalar to any shape; arg
 PAD = Op("PAD", -1, "zeros added; arg: (lo, hi, lo, hi, ...) per axis, none negative")
 SHRINK = Op("SHRINK", -1, "out[i] = in[i + lo]; arg: (lo, length, lo, length, ...) per axis")
 FLIP = Op("FLIP", 1, "axes in arg reversed")
-SHEAR = Op("SHEAR", 1, "arg (axis, by, step, offset, length): out[.. i .. j ..] along axis and by "
+SHEAR = Op("SHEAR", 1, "arg (axis, by, step, offset, length): out[.. i .. j ..] along axis, by "
            "is in[.. i + step*j + offset .. j ..], 0 outside; windows of a convolution")  # fmt: skip
 
 # Elementwise, one source. Float results unless said otherwise.
@@ -78,11 +78,11 @@ AND = Op("AND", 2, "bitwise and of ints or bools")
 OR = Op("OR", 2, "bitwise or of ints or bools")
 XOR = Op("XOR", 2, "bitwise exclusive or of ints or bools")
 SHL = Op("SHL", 2, "x << y of ints; 0 if y is not less than the width")
-SHR = Op("SHR", 2, "x >> y of ints, keeping the sign; all sign bits if y is not less than the width")
+SHR = Op("SHR", 2, "x >> y of ints, keeping the sign, also where y is not less than the width")
 WHERE = Op("WHERE", 3, "y where x (bool) is true, else z")
 
 # Contractions and data-dependent access.
-REDUCE = Op("REDUCE", -1, "arg ('add'|'mul'|'max'|'min', axes): axes combined and dropped, in order; "
+REDUCE = Op("REDUCE", -1, "arg ('add'|'mul'|'max'|'min', axes): axes combined and dropped; "
             "in a kernel the ranges follow in src and axes is ()")  # fmt: skip
 GATHER = Op("GATHER", 2, "take_along_axis: out[.. i ..] = x[.. idx[.. i ..] ..] along axis arg; "
             "idx has x's shape but for that axis; an index outside is clamped")  # fmt: skip
@@ -93,7 +93,7 @@ SCATTER_ADD = Op("SCATTER_ADD", 2, "the adjoint: src (idx, g), arg (axis, length
 RANGE = Op("RANGE", 1, "a loop counter from 0 to src[0]-1; arg: (number, 'grid'|'loop'|'reduce')")
 ARG = Op("ARG", 0, "a buffer of the kernel; arg: (position, elements)")
 LOAD = Op("LOAD", -1, "src (ARG, index[, gate]): the element; with a gate, 0 where it is false")
-STORE = Op("STORE", -1, "src (ARG, index, value[, gate]): writes the element where the gate is true")
+STORE = Op("STORE", -1, "src (ARG, index, value[, gate]): writes the element, if the gate is true")
 KERNEL = Op("KERNEL", -1, "its STOREs; arg: name")
 
 UNARY = frozenset({NEG, EXP, LOG, SIN, COS, TANH, SQRT, FLOOR, ROUND, ABS, NOT})

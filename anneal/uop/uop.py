@@ -27,7 +27,7 @@ from anneal.uop.ops import Op
 
 Dim = Union[int, "UOp"]
 Shape = tuple[Dim, ...]
-Scalar = Union[bool, int, float]
+Scalar = bool | int | float
 
 
 class Origin(NamedTuple):
@@ -96,9 +96,8 @@ class UOp:
                 traced = True
             if s.depth > depth:
                 depth = s.depth
-            if s.shape:
-                if not shape:
-                    shape = s.shape
+            if s.shape and not shape:
+                shape = s.shape
         self.traced, self.depth = traced, depth + 1
         rule = _SHAPES.get(op)
         if rule is not None:
@@ -106,9 +105,8 @@ class UOp:
         elif shape:
             for s in src:
                 if s.shape is not shape and s.shape and s.shape != shape:
-                    raise ValueError(
-                        f"{op} needs equal shapes, got {', '.join(show_shape(s.shape) for s in src)}"
-                    )
+                    shapes = ", ".join(show_shape(s.shape) for s in src)
+                    raise ValueError(f"{op} needs equal shapes, got {shapes}")
         self.shape = shape
         ref = _Ref(self, _forget)
         ref.key = key
@@ -148,7 +146,7 @@ class UOp:
         return const(value, self.dtype)
 
     def alu(self, op: Op, *others: UOp | Scalar) -> UOp:
-        """An elementwise op on self and others, all of one dtype; Python scalars become constants."""
+        """An elementwise op on self and others of one dtype; Python scalars become constants."""
         srcs = tuple(o if isinstance(o, UOp) else const(o, self.dtype) for o in others)
         return UOp(op, dtypes.bool_ if op in ops.COMPARISONS else self.dtype, (self, *srcs))
 
@@ -504,8 +502,8 @@ def _permute_shape(op: Op, src: tuple[UOp, ...], arg: Any) -> Shape:
 def _pad_shape(op: Op, src: tuple[UOp, ...], arg: Any) -> Shape:
     amounts, old = _filled(arg, src[1:]), src[0].shape
     if len(amounts) != 2 * len(old) or any(isinstance(a, int) and a < 0 for a in amounts):
-        raise ValueError(f"cannot pad {show_shape(old)} by {amounts}: needs two amounts of at least "
-                         f"0 for every axis")
+        raise ValueError(f"cannot pad {show_shape(old)} by {amounts}: needs two amounts, not "
+                         f"negative, for every axis")
     return tuple(_plus(_plus(d, lo), hi)
                  for d, lo, hi in zip(old, amounts[::2], amounts[1::2], strict=True))
 

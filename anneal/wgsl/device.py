@@ -7,6 +7,7 @@ memory given away.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +36,8 @@ def adapters() -> list[Any]:
         import wgpu
         from wgpu.backends.wgpu_native.extras import set_instance_extras
 
-        try:
+        with contextlib.suppress(RuntimeError):  # the program made wgpu's instance before us
             set_instance_extras(backends=["Vulkan", "Metal", "DX12"])
-        except RuntimeError:
-            pass  # the program made wgpu's instance before us
         found = [a for a in wgpu.gpu.enumerate_adapters_sync()
                  if a.info["backend_type"] != "OpenGL"]  # fmt: skip
         _adapters = sorted(found, key=lambda a: bool(a.info["adapter_type"] == "CPU"))

@@ -218,7 +218,7 @@ class _Body:
     def _shift(self, u: UOp, src: list[str]) -> str:
         lo, hi = bounds(u.src[1])
         sign = "<<" if u.op is ops.SHL else ">>"
-        if 0 <= lo and hi < 32:
+        if lo >= 0 and hi < 32:
             return f"{src[0]} {sign} u32({src[1]})"
         name = "shl" if u.op is ops.SHL else "shr"
         return f"{self._helper(f'{name}_{type_of(u.dtype)}')}({src[0]}, {src[1]})"
