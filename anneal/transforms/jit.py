@@ -103,7 +103,6 @@ class Jitted:
         if found.captured:
             storages += device_storages(found.captured)
         if found.donated:
-            self._check_donated(found, storages)
         results = run(storages) if found.outputs else []
         if found.donated:
             _delete_donated(found, nodes, storages, results)
@@ -265,17 +264,6 @@ class Jitted:
         return found.out_tree.unflatten(
             [Array(u, weak) for u, (_, _, weak) in zip(results, found.outputs, strict=True)]
         )
-
-    def _check_donated(self, found: Compiled, storages: Sequence[Any]) -> None:
-        seen: dict[int, int] = {}
-        for i, s in enumerate(storages):
-            first = seen.setdefault(id(s), i)
-            if first != i and (i in found.donated or first in found.donated):
-                raise ValueError(
-                    f"{trace.name_of(self._fn)} got one array as inputs {first} and {i}, of which "
-                    "one is donated: its memory cannot be overwritten and read; pass a copy, or do "
-                    "not donate it"
-                )
 
 
 def _with_no_kwargs(in_tree: PyTreeDef) -> PyTreeDef:

@@ -41,7 +41,7 @@ PAD = Op("PAD", -1, "zeros added; arg: (lo, hi, lo, hi, ...) per axis, none nega
 SHRINK = Op("SHRINK", -1, "out[i] = in[i + lo]; arg: (lo, length, lo, length, ...) per axis")
 FLIP = Op("FLIP", 1, "axes in arg reversed")
 SHEAR = Op("SHEAR", 1, "arg (axis, by, step, offset, length): out[.. i .. j ..] along axis, by "
-           "is in[.. i + step*j + offset .. j ..], 0 outside; windows of a convolution")  # fmt: skip
+           "is in[.. i + step*j + offset .. j ..], 0 outside; convolution windows")  # fmt: skip
 
 # Elementwise, one source. Float results unless said otherwise.
 NEG = Op("NEG", 1, "-x")
