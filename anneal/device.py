@@ -31,9 +31,11 @@ class Limits:
 
 
 class Storage(Protocol):
-    """Data of one array on a device; `deleted` once its memory was given away."""
+    """Data on a device; `deleted` once its memory was given away, `shared` while several Arrays
+    may hold it."""
 
     deleted: bool
+    shared: bool
 
 
 class Executable(Protocol):
@@ -55,6 +57,8 @@ class Device(Protocol):
 
     def read(self, storage: Any) -> np.ndarray[Any, Any]: ...
 
+    def copy(self, storage: Any) -> Any: ...
+
     def compile(self, graph: Graph, donate: frozenset[int]) -> Executable: ...
 
 
@@ -65,11 +69,11 @@ class DeviceError(errors.AnnealError, RuntimeError):
 class HostStorage:
     """Data of the interpreter: a NumPy array."""
 
-    __slots__ = ("__weakref__", "data", "deleted")
+    __slots__ = ("__weakref__", "data", "deleted", "shared")
 
     def __init__(self, data: np.ndarray[Any, Any]) -> None:
         self.data = data
-        self.deleted = False
+        self.deleted = self.shared = False
 
 
 class Interpreter:
@@ -84,6 +88,9 @@ class Interpreter:
     def read(self, storage: HostStorage) -> np.ndarray[Any, Any]:
         return storage.data
 
+    def copy(self, storage: HostStorage) -> HostStorage:
+        return HostStorage(storage.data)
+
     def compile(self, graph: Graph, donate: frozenset[int]) -> Executable:
         from anneal.interpret import evaluate
         from anneal.uop.symbolic import simplify
@@ -91,7 +98,8 @@ class Interpreter:
         outputs = simplify(graph.outputs)
         position = {p: i for i, p in enumerate(graph.inputs)}
 
-        def run(inputs: Sequence[HostStorage]) -> list[HostStorage]:
+        def run(inputs: Sequence[Any]) -> list[HostStorage]:
+            inputs = [s if type(s) is HostStorage else HostStorage(read(s)) for s in inputs]
             values = {
                 p: s.data.reshape(tuple(d for d in p.shape if isinstance(d, int)))
                 for p, s in zip(graph.inputs, inputs, strict=True)
@@ -189,9 +197,18 @@ def upload(data: np.ndarray[Any, Any]) -> Any:
     return current().upload(data)
 
 
+def copy(storage: Any) -> Any:
+    """A storage of its own with the same elements."""
+    return _home(storage).copy(storage)
+
+
+def _home(storage: Any) -> Device:
+    return get("interpreter" if isinstance(storage, HostStorage) else "webgpu")
+
+
 def read(storage: Any) -> np.ndarray[Any, Any]:
     """A storage's elements, flat or shaped, on whichever device it is."""
-    return get("interpreter" if isinstance(storage, HostStorage) else "webgpu").read(storage)
+    return _home(storage).read(storage)
 
 
 def compile(graph: Graph, donate: frozenset[int]) -> Executable:

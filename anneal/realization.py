@@ -43,7 +43,7 @@ def describe(x: _Described) -> str:
 class HostBuffer:
     """Data that the user gave, on the host until the first graph that reads it runs."""
 
-    __slots__ = ("__weakref__", "data", "deleted", "dtype", "size", "uploaded")
+    __slots__ = ("__weakref__", "data", "deleted", "dtype", "shared", "size", "uploaded")
 
     def __init__(self, data: np.ndarray[Any, Any], dtype: DType) -> None:
         data.flags.writeable = False
@@ -51,16 +51,25 @@ class HostBuffer:
         self.dtype = dtype
         self.size = data.size
         self.deleted = False
+        self.shared = False
         self.uploaded: Any = None
 
     def __repr__(self) -> str:
         return f"HostBuffer({self.dtype}, {self.size})"
 
 
+def _forget_deleted(u: UOp) -> None:
+    """A pure node whose value was donated away can be computed again."""
+    held = None if u.op is ops.PARAM else u.value
+    if held is not None and held.op is ops.BUFFER and held.arg[0].deleted:
+        u.value = None
+
+
 def computed(u: UOp, error: type[errors.ConcretizationTypeError], what: str) -> UOp:
     """The BUFFER that holds the value of `u`; `error` where an argument's value is not known."""
     if u.op is ops.BUFFER:
         return u
+    _forget_deleted(u)
     if u.value is None or u.op is ops.PARAM:
         known = _bound(u, error, what) if u.traced else u
         if known.op is ops.BUFFER:
@@ -90,6 +99,8 @@ def _bound(u: UOp, error: type[errors.ConcretizationTypeError], what: str) -> UO
 
 def execute(roots: Sequence[UOp]) -> None:
     """Runs the graph of `roots` (distinct, untraced) and sets their `value`."""
+    for u in roots:
+        _forget_deleted(u)
     roots = [u for u in roots if u.value is None and u.op is not ops.BUFFER]
     for u in roots:
         if u.op is ops.CONST:
@@ -102,6 +113,7 @@ def execute(roots: Sequence[UOp]) -> None:
     graph, leaves = close_over(roots)
     storages = device.compile(graph, frozenset())(device_storages(leaves))
     for u, storage in zip(roots, storages, strict=True):
+        storage.shared = True  # with every Array of this node: interning makes them one
         u.value = buffer(storage, u.dtype, u.shape)
         u.value.origin = u.origin
 
@@ -121,6 +133,7 @@ def scalar_buffer(u: UOp) -> UOp:
     if len(_scalars) >= _MOST_SCALARS:
         _scalars.clear()
     host = HostBuffer(np.array(u.arg, numpy_dtype(u.dtype)), u.dtype)
+    host.shared = True
     made = _scalars[u] = buffer(host, u.dtype, ())
     return made
 
@@ -137,13 +150,19 @@ def numpy_dtype(dtype: DType) -> np.dtype[Any]:
     return np.dtype(dtype.name)
 
 
+def _is_held(u: UOp) -> bool:
+    if u.value is not None:
+        _forget_deleted(u)
+    return u.value is not None and not u.traced
+
+
 def close_over(roots: Sequence[UOp], inputs: Sequence[UOp] = ()) -> tuple[Graph, list[UOp]]:
     """The graph of `roots` as a function of data: after `inputs` come fresh PARAMs in the place of
     the BUFFERs, which are returned in that order. Untraced nodes that hold their value count as it.
     """
     mapping: dict[UOp, UOp] = {}
     leaves: dict[UOp, UOp] = {}
-    for u in toposort(roots, stop=lambda n: n.value is not None and not n.traced):
+    for u in toposort(roots, stop=_is_held):
         held = u if u.op is ops.BUFFER else None if u.traced else u.value
         if held is not None:
             if held not in leaves:

@@ -47,7 +47,8 @@ def linearize(stores: Sequence[UOp]) -> list[Instruction]:
             level = (*level, r)
             path_of_range[r] = level
     blocks: dict[Path, list[UOp]] = {}
-    for u in nodes:
+    # Stores come last: one may overwrite, in place, what another value is computed from.
+    for u in sorted(nodes, key=lambda u: u.op is ops.STORE):
         if u.op not in (ops.CONST, ops.ARG, ops.RANGE, ops.VAR):
             blocks.setdefault(path(u), []).append(u)
     out: list[Instruction] = []

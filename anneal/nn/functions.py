@@ -67,7 +67,8 @@ def cross_entropy(logits: Any, labels: Any) -> Array:
 
 def dense(params: Mapping[str, Any], x: Any) -> Array:
     """x @ w + b."""
-    return anp.matmul(x, params["w"]) + params["b"]
+    out: Array = anp.matmul(x, params["w"]) + params["b"]
+    return out
 
 
 def conv(params: Mapping[str, Any], x: Any, padding: str = "SAME") -> Array:

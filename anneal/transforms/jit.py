@@ -103,6 +103,7 @@ class Jitted:
         if found.captured:
             storages += device_storages(found.captured)
         if found.donated:
+            _own(found, nodes, storages)
         results = run(storages) if found.outputs else []
         if found.donated:
             _delete_donated(found, nodes, storages, results)
@@ -281,17 +282,27 @@ def _buffers(arrays: Sequence[Array]) -> list[UOp]:
 
 def _lazily(graph: Graph, donated: frozenset[int]) -> Callable[[Sequence[Any]], list[Any]]:
     """Compiles at the first run, so that `lower` and inlining need no device."""
-    executable: Callable[[Sequence[Any]], list[Any]] | None = None
+    executables: dict[tuple[str, int | None], Callable[[Sequence[Any]], list[Any]]] = {}
 
     def run(storages: Sequence[Any]) -> list[Any]:
-        nonlocal executable
-        if executable is None:
-            from anneal import device
+        from anneal import config, device
 
-            executable = device.compile(graph, donated)
+        target = (device.current().name, config.max_buffers())
+        executable = executables.get(target)
+        if executable is None:
+            executable = executables[target] = device.compile(graph, donated)
         return executable(storages)
 
     return run
+
+
+def _own(found: Compiled, nodes: Sequence[UOp], storages: list[Any]) -> None:
+    """Donated data that other Arrays may hold are copied first."""
+    for i in found.donated:
+        if nodes[i].arg[0].shared:
+            from anneal import device
+
+            storages[i] = device.copy(storages[i])
 
 
 def _delete_donated(
@@ -301,7 +312,8 @@ def _delete_donated(
     for i in found.donated:
         if id(storages[i]) not in kept:
             storages[i].deleted = True
-            nodes[i].arg[0].deleted = True
+            if not nodes[i].arg[0].shared:
+                nodes[i].arg[0].deleted = True
 
 
 # -- the decorator ---------------------------------------------------------------------------------

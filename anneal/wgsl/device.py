@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from anneal import config
-from anneal.device import DeviceError, Limits
+from anneal.device import DeviceError, Limits, read
 from anneal.lowering.plan import Kernel, Plan, Slot, lower
 from anneal.stats import count, count_bytes
 from anneal.uop import dtypes
@@ -73,12 +73,13 @@ def open_device() -> WebGPU:
 class Storage:
     """A buffer on loan from the device's pool."""
 
-    __slots__ = ("__weakref__", "buffer", "deleted", "device", "dtype", "nbytes", "size")
+    __slots__ = ("__weakref__", "buffer", "deleted", "device", "dtype", "nbytes", "shared",
+                 "size")  # fmt: skip
 
     def __init__(self, device: WebGPU, dtype: DType, size: int, buffer: Any = None) -> None:
         self.device, self.dtype, self.size = device, dtype, size
         self.nbytes = size * item_bytes(dtype)
-        self.deleted = False
+        self.deleted = self.shared = False
         self.buffer: Any = device.acquire(self.nbytes) if buffer is None else buffer
 
     def take(self) -> Any:
@@ -163,6 +164,14 @@ class WebGPU:
         out = np.frombuffer(raw, kind)[: storage.size]
         return out.astype(bool) if storage.dtype is dtypes.bool_ else out
 
+    def copy(self, storage: Storage) -> Storage:
+        """A storage of its own with the same elements."""
+        out = Storage(self, storage.dtype, storage.size)
+        encoder = self.handle.create_command_encoder()
+        encoder.copy_buffer_to_buffer(storage.buffer, 0, out.buffer, 0, out.buffer.size)
+        self.handle.queue.submit([encoder.finish()])
+        return out
+
     def _check(self, dtype: DType) -> None:
         if dtype not in SUPPORTED or (dtype is dtypes.float16 and not self.features):
             known = ", ".join(sorted(d.name for d in SUPPORTED))
@@ -212,13 +221,17 @@ class Loaded:
         self.taken = {s.alias for s in plan.slots if s.alias is not None}
         self.bound: dict[tuple[int, ...], list[tuple[Any, Any, tuple[int, int, int]]]] = {}
 
-    def __call__(self, inputs: Sequence[Storage]) -> list[Storage]:
+    def __call__(self, inputs: Sequence[Any]) -> list[Storage]:
+        inputs = [s if type(s) is Storage else self.device.upload(read(s)) for s in inputs]
         slots = self.plan.slots
         storages: list[Storage] = []
+        buffers: list[Any] = []  # as bound: a donated storage gives its buffer away below
         for i, slot in enumerate(slots):
-            storages.append(self._storage(i, slot, inputs, storages))
+            storage = self._storage(i, slot, inputs, storages)
+            storages.append(storage)
+            buffers.append(storage.buffer)
         if self.plan.launches:
-            self._submit(storages)
+            self._submit(buffers)
         return [storages[i] for i in self.plan.outputs]
 
     def _storage(self, i: int, slot: Slot, inputs: Sequence[Storage],
@@ -234,25 +247,18 @@ class Loaded:
             return Storage(self.device, slot.dtype, slot.size)
         given = so_far[slot.alias]
         if sum(s is given for s in inputs) > 1 or given.deleted:
-            return self._copy(given)  # another input reads the memory that is written here
+            return self.device.copy(given)  # another input reads the memory that is written here
         out = Storage(self.device, slot.dtype, slot.size, given.buffer)
         given.take()
         return out
 
-    def _copy(self, given: Storage) -> Storage:
-        out = Storage(self.device, given.dtype, given.size)
-        encoder = self.device.handle.create_command_encoder()
-        encoder.copy_buffer_to_buffer(given.buffer, 0, out.buffer, 0, out.buffer.size)
-        self.device.handle.queue.submit([encoder.finish()])
-        return out
-
-    def _submit(self, storages: list[Storage]) -> None:
-        key = tuple([id(s.buffer) for s in storages])
+    def _submit(self, bound: list[Any]) -> None:
+        key = tuple([id(b) for b in bound])
         ready = self.bound.get(key)
         if ready is None:
             if len(self.bound) >= _MOST_BINDINGS_REMEMBERED:
                 self.bound.clear()
-            ready = self.bound[key] = self._bind(storages)
+            ready = self.bound[key] = self._bind(bound)
         encoder = self.device.handle.create_command_encoder()
         compute = encoder.begin_compute_pass()
         for pipeline, group, grid in ready:
@@ -264,10 +270,10 @@ class Loaded:
         count("submissions")
         count("launches", len(ready))
 
-    def _bind(self, storages: list[Storage]) -> list[tuple[Any, Any, tuple[int, int, int]]]:
+    def _bind(self, bound: list[Any]) -> list[tuple[Any, Any, tuple[int, int, int]]]:
         out = []
         for launch, pipeline in zip(self.plan.launches, self.pipelines, strict=True):
-            buffers = [storages[i].buffer for i in launch.args]
+            buffers = [bound[i] for i in launch.args]
             written = [b for b, p in zip(buffers, launch.kernel.params, strict=True)
                        if p.access == "read_write"]  # fmt: skip
             if any(sum(b is w for b in buffers) > 1 for w in written):
