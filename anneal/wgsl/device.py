@@ -89,7 +89,7 @@ class Storage:
         return buffer
 
     def __del__(self) -> None:
-        if self.buffer is not None:
+        if self.buffer is not None and count_bytes is not None:  # None while Python shuts down
             self.device.release(self.buffer)
 
 
