@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 
 def device_name() -> str | None:
@@ -18,3 +20,17 @@ def max_buffers() -> int | None:
     if not text.isdigit() or int(text) < 3:
         raise ValueError(f"ANNEAL_MAX_BUFFERS: expected a number of at least 3, got {text!r}")
     return int(text)
+
+
+@contextlib.contextmanager
+def no_display() -> Iterator[None]:
+    """For the block, a session folder without a display where the user has none: Vulkan's loader
+    asks for Wayland, whose library complains on stderr, four lines, when the variable is unset."""
+    if "XDG_RUNTIME_DIR" in os.environ:
+        yield
+        return
+    os.environ["XDG_RUNTIME_DIR"] = "/nonexistent"
+    try:
+        yield
+    finally:
+        os.environ.pop("XDG_RUNTIME_DIR", None)

@@ -6,6 +6,7 @@ compiles nothing. Callers pass graphs whose data are inputs (`realization.close_
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -233,7 +234,11 @@ def report() -> dict[str, Any]:
         chosen: str = current().name
     except DeviceError as e:
         chosen, why = "none", str(e)
-    advice = [] if found else ["a Vulkan driver: on Debian, apt-get install mesa-vulkan-drivers"]
+    advice = []
+    if importlib.util.find_spec("wgpu") is None:
+        advice.append("wgpu: pip install wgpu")
+    if not found:
+        advice.append("a Vulkan driver: on Debian, apt-get install mesa-vulkan-drivers")
     return {"device": chosen, "why": why, "adapters": found, "install": advice}
 
 

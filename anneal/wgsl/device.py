@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _MOST_BINDINGS_REMEMBERED = 64
+_MOST_GROUPS = 65535  # every adapter's limit of workgroups along an axis
 _INSTALL = "install a Vulkan driver (on Debian: apt-get install mesa-vulkan-drivers), or use the " \
            "interpreter"  # fmt: skip
 _adapters: list[Any] | None = None
@@ -33,13 +34,17 @@ def adapters() -> list[Any]:
     """The adapters that answer, hardware first; OpenGL's are left out."""
     global _adapters
     if _adapters is None:
-        import wgpu
-        from wgpu.backends.wgpu_native.extras import set_instance_extras
-
+        try:
+            import wgpu
+            from wgpu.backends.wgpu_native.extras import set_instance_extras
+        except (ImportError, OSError):  # OSError: the wheel is there, its library does not load
+            _adapters = []
+            return _adapters
         with contextlib.suppress(RuntimeError):  # the program made wgpu's instance before us
             set_instance_extras(backends=["Vulkan", "Metal", "DX12"])
-        found = [a for a in wgpu.gpu.enumerate_adapters_sync()
-                 if a.info["backend_type"] != "OpenGL"]  # fmt: skip
+        with config.no_display():
+            found = [a for a in wgpu.gpu.enumerate_adapters_sync()
+                     if a.info["backend_type"] != "OpenGL"]  # fmt: skip
         _adapters = sorted(found, key=lambda a: bool(a.info["adapter_type"] == "CPU"))
     return _adapters
 
@@ -80,7 +85,15 @@ class Storage:
         self.device, self.dtype, self.size = device, dtype, size
         self.nbytes = size * item_bytes(dtype)
         self.deleted = self.shared = False
-        self.buffer: Any = device.acquire(self.nbytes) if buffer is None else buffer
+        self.buffer: Any = buffer  # set before what may raise: __del__ reads it
+        if buffer is None:
+            self.buffer = device.acquire(self.nbytes)
+
+    def held(self) -> Any:
+        """The buffer; DeviceError once it was given away."""
+        if self.buffer is None:
+            raise DeviceError("the array's memory was donated and holds it no more")
+        return self.buffer
 
     def take(self) -> Any:
         """The buffer, given away: this storage is deleted."""
@@ -160,15 +173,16 @@ class WebGPU:
         if not storage.size:
             return np.zeros(0, storage.dtype.name)
         nbytes = -(-storage.nbytes // 4) * 4
-        raw = self.handle.queue.read_buffer(storage.buffer, 0, nbytes)
+        raw = self.handle.queue.read_buffer(storage.held(), 0, nbytes)
         out = np.frombuffer(raw, kind)[: storage.size]
         return out.astype(bool) if storage.dtype is dtypes.bool_ else out
 
     def copy(self, storage: Storage) -> Storage:
         """A storage of its own with the same elements."""
+        source = storage.held()
         out = Storage(self, storage.dtype, storage.size)
         encoder = self.handle.create_command_encoder()
-        encoder.copy_buffer_to_buffer(storage.buffer, 0, out.buffer, 0, out.buffer.size)
+        encoder.copy_buffer_to_buffer(source, 0, out.buffer, 0, out.buffer.size)
         self.handle.queue.submit([encoder.finish()])
         return out
 
@@ -180,12 +194,15 @@ class WebGPU:
 
     def pipeline(self, kernel: Kernel) -> Any:
         """The compiled kernel, once for every text."""
-        known = self.pipelines.get(kernel.source)
-        if known is not None:
-            return known
         if len(kernel.params) > self.limits.max_buffers:
             raise DeviceError(f"{kernel.name} binds {len(kernel.params)} buffers; the device "
                               f"allows {self.limits.max_buffers}")  # fmt: skip
+        if not all(0 <= n <= _MOST_GROUPS for n in kernel.grid):
+            raise DeviceError(f"{kernel.name} launches {kernel.grid} workgroups; WebGPU allows "
+                              f"{_MOST_GROUPS} along an axis")  # fmt: skip
+        known = self.pipelines.get(kernel.source)
+        if known is not None:
+            return known
         import wgpu
 
         try:
