@@ -1,0 +1,76 @@
+"""The command line: `anneal train`, `anneal doctor`.
+
+Bad input is one line on stderr and exit status 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from anneal import errors
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit status."""
+    args = _parser().parse_intermixed_args(argv)
+    try:
+        if args.command == "train":
+            from anneal.cli.train import train
+
+            train(args)
+        elif args.command == "doctor":
+            from anneal.cli.doctor import doctor
+
+            doctor(args)
+        else:
+            raise errors.AnnealError(f"unknown command {args.command!r}: expected train or doctor")
+    except (errors.AnnealError, OSError) as e:
+        print(f"anneal: {' '.join(str(e).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+
+
+def _positive(text: str) -> int:
+    n = int(text)
+    if n < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
+    return n
+
+
+def _rate(text: str) -> float:
+    x = float(text)
+    if not 0 < x < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
+    return x
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="anneal",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Functional transformations of numerical programs, compiled for any GPU.",
+        epilog="commands:\n"
+        "  train mlp      train a network of three dense layers on handwritten digits\n"
+        "  train conv     train a small convolutional network on them\n"
+        "  doctor         what is installed, which device runs and why\n\n"
+        "examples:\n"
+        "  anneal train mlp --steps 500\n"
+        "  anneal train --device webgpu conv --out digits.safetensors\n",
+    )
+    parser.add_argument("command", help="train or doctor")
+    parser.add_argument("model", nargs="?", help="train: mlp or conv")
+    parser.add_argument("--steps", type=_positive, help="training steps (mlp 1500, conv 600)")
+    parser.add_argument("--batch", type=_positive, default=64, help="images a step (64)")
+    parser.add_argument("--lr", type=_rate, default=2e-3, help="Adam's learning rate (0.002)")
+    parser.add_argument("--seed", type=int, default=0, help="of parameters and batches (0)")
+    parser.add_argument("--device", help="webgpu or interpreter; else chosen by what is there")
+    parser.add_argument("--data", metavar="FILE.npz", help="images (n, 8, 8) and labels (n,)")
+    parser.add_argument("--out", metavar="FILE.safetensors", help="where to save the parameters")
+    parser.add_argument("--plain", action="store_true", help="lines of text, no progress bar")
+    return parser
