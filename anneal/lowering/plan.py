@@ -14,6 +14,7 @@ from typing import Literal
 from anneal.lowering.linearize import linearize
 from anneal.lowering.rangeify import points, stored_nodes
 from anneal.lowering.schedule import Body, bodies
+from anneal.rules._decompose import RULES as DECOMPOSE
 from anneal.rules._lowering import RULES as LOWERING
 from anneal.stats import count
 from anneal.uop import ops
@@ -238,6 +239,7 @@ def _kernel(stores: list[UOp], params: tuple[Param, ...]) -> Kernel:
     groups = -(-threads // WORKGROUP)
     reduced = "r_" if any(n.op is ops.REDUCE for n in toposort(stores)) else "e_"
     name = reduced + ("_".join(str(r.src[0].arg) for r in grid) or "1") + "_" + key[:6]
+    stores = rewrite(stores, DECOMPOSE)
     text = render(name, linearize(stores), [(p.dtype, p.access) for p in params], grid)
     shape = (groups, 1, 1) if groups <= ROW else (ROW, -(-groups // ROW), 1)
     made = Kernel(name, text, shape, (WORKGROUP, 1, 1), params)

@@ -200,8 +200,6 @@ class _Body:
 
     def _ours(self, u: UOp, src: list[str]) -> str:
         name = self._helper(_OURS[u.op])
-        if u.op is ops.POW:
-            self._helper("exp_"), self._helper("log_")
         if u.op is ops.TANH:
             self._helper("exp_")
         if u.dtype is dtypes.float32:
@@ -262,6 +260,9 @@ def _nan_safe(name: str, t: str) -> str:
 # What WGSL's own functions get wrong on common drivers: NaN in max and min, exp and log off by many
 # ulp, tanh near 0, division that truncates, shifts beyond the width. exp and log: range reduction
 # and polynomials after W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980.
+# pow: logarithm and product in pairs of floats (T. J. Dekker, A Floating-Point Technique for
+# Extending the Available Precision, 1971). The first of a pair is cut to 12 bits by masking: products
+# of firsts are exact, and no compiler can cancel the cut as it cancels (a + b) - a.
 _HELPERS = {
     "max_f32": _nan_safe("max", "f32"), "min_f32": _nan_safe("min", "f32"),
     "max_f16": _nan_safe("max", "f16"), "min_f16": _nan_safe("min", "f16"),
@@ -311,6 +312,7 @@ _HELPERS = {
 }""",
     "tanh_": """fn tanh_(x: f32) -> f32 {
   let a = abs(x);
+  if (a < 2.44140625e-4f) { return x; }
   if (a < 0.625f) {
     let z = x * x;
     var p = -5.70498872745e-3f;
@@ -324,23 +326,70 @@ _HELPERS = {
   let y = 1.0f - 2.0f / (exp_(2.0f * min(a, 20.0f)) + 1.0f);
   return select(y, -y, x < 0.0f);
 }""",
-    "pow_": """fn pow_(x: f32, y: f32) -> f32 {
+    "pow_": """fn pair_(a: f32, b: f32) -> vec2<f32> {
+  let high = bitcast<f32>(bitcast<u32>(a + b) & 0xfffff000u);
+  return vec2<f32>(high, b - (high - a));
+}
+fn mul2_(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
+  return pair_(a.x * b.x, a.x * b.y + (a.y * b.x + a.y * b.y));
+}
+fn add2_(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
+  let s = pair_(a.x, b.x);
+  return pair_(s.x, s.y + (a.y + b.y));
+}
+fn power_(x: f32, y: f32) -> f32 {
+  let tiny = x < 1.17549435e-38f;
+  let bits = bitcast<u32>(select(x, x * 16777216.0f, tiny));
+  var e = i32(bits >> 23u) - 127 - select(0, 24, tiny);
+  var m = bitcast<f32>((bits & 0x007fffffu) | 0x3f800000u);
+  if (m > 1.41421354f) { m = m * 0.5f; e = e + 1; }
+  let num = m - 1.0f;
+  let den = pair_(max(m, 1.0f), min(m, 1.0f));
+  let sh = bitcast<f32>(bitcast<u32>(num / (m + 1.0f)) & 0xfffff000u);
+  let s = vec2<f32>(sh, ((num - sh * den.x) - sh * den.y) / (m + 1.0f));
+  let q = mul2_(s, s);
+  let p = q.x * (0.4f + q.x * (0.285714298f + q.x * (0.222222224f + q.x * (0.181818187f
+          + q.x * 0.153846160f)))) + q.y * 0.4f;
+  let cubic = mul2_(mul2_(s, q), pair_(0.666666687f, p - 1.98682149e-8f));
+  let fraction = add2_(vec2<f32>(s.x + s.x, s.y + s.y), cubic);
+  let f = f32(e);
+  let ln = add2_(pair_(f * 0.693145752f, f * 1.42860677e-6f), fraction);
+  if (abs(ln.x * y) > 200.0f) { return select(0.0f, bitcast<f32>(0x7f800000u), ln.x * y > 0.0f); }
+  let z = mul2_(ln, pair_(y, 0.0f));
+  if (z.x > 89.0f) { return bitcast<f32>(0x7f800000u); }
+  if (z.x < -104.5f) { return 0.0f; }
+  let n = floor(z.x * 1.44269504f + 0.5f);
+  let r = pair_(z.x - n * 0.693145752f, z.y - n * 1.42860677e-6f);
+  let t = r.x + r.y;
+  var g = 1.9875691500e-4f;
+  g = g * t + 1.3981999507e-3f;
+  g = g * t + 8.3334519073e-3f;
+  g = g * t + 4.1665795894e-2f;
+  g = g * t + 1.6666665459e-1f;
+  g = g * t + 5.0000001201e-1f;
+  let v = 1.0f + (r.x + (r.y + g * t * t));
+  let half = i32(n) / 2;
+  let rest = i32(n) - half;
+  return v * bitcast<f32>(u32(half + 127) << 23u) * bitcast<f32>(u32(rest + 127) << 23u);
+}
+fn pow_(x: f32, y: f32) -> f32 {
   if (y == 0.0f || x == 1.0f) { return 1.0f; }
   if (!(x == x)) { return x; }
   if (!(y == y)) { return y; }
   let whole = floor(y) == y;
   let odd = whole && abs(y) < 16777216.0f && !(floor(y * 0.5f) * 2.0f == y);
   let a = abs(x);
-  var m = exp_(y * log_(a));
-  if (a == 1.0f) { m = 1.0f; }
-  if (whole && abs(y) <= 64.0f) {
-    m = 1.0f;
-    for (var i = 0; i < i32(abs(y)); i++) { m = m * a; }
-    if (y < 0.0f) { m = 1.0f / m; }
-    if (a == 0.0f && y < 0.0f) { m = bitcast<f32>(0x7f800000u); }
+  let inf = bitcast<f32>(0x7f800000u);
+  var m = 1.0f;
+  if (a == 0.0f || a == inf) {
+    m = select(0.0f, inf, (a == 0.0f) == (y < 0.0f));
+  } else if (abs(y) == inf) {
+    if (!(a == 1.0f)) { m = select(0.0f, inf, (a > 1.0f) == (y > 0.0f)); }
+  } else {
+    m = power_(a, y);
   }
   let negative = (bitcast<u32>(x) >> 31u) == 1u;
-  if (negative && !(a == 0.0f) && !whole && a < 3.4028235e38f) { return bitcast<f32>(0x7fc00000u); }
+  if (negative && !(a == 0.0f) && !whole && !(a == inf)) { return bitcast<f32>(0x7fc00000u); }
   return select(m, -m, negative && odd);
 }""",
     "floordiv_i32": """fn floordiv_i32(a: i32, b: i32) -> i32 {

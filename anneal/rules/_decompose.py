@@ -1,0 +1,34 @@
+"""Generated from rules/decompose.upat by `python -m anneal.uop.upat`: not to be edited."""
+
+# ruff: noqa
+# mypy: ignore-errors
+from __future__ import annotations
+
+import math
+
+from anneal.uop import dtypes, ops
+from anneal.uop.rewrite import Rule, RuleSet, build
+from anneal.uop.uop import UOp
+
+
+def _div(out: UOp) -> tuple[UOp, int] | None:
+    s0, s1 = out.src
+    if out.dtype.kind == "f":
+        # div_zero: x / 0 -> x * inf
+        if s1.op is ops.CONST and s1.arg == 0 and str(s1.arg) != "-0.0":
+            x = s0
+            return x * math.inf, 0
+        # div_neg_zero: x / -0.0 -> x * -inf
+        if s1.op is ops.CONST and str(s1.arg) == "-0.0":
+            x = s0
+            return x * -math.inf, 1
+    return None
+
+
+RULES = RuleSet(
+    (
+        Rule('div_zero', 'drivers return x; exact, NaN and 0/0 included', 'x / 0 -> x * inf', 'rules/decompose.upat', 5, 'float', ()),
+        Rule('div_neg_zero', 'drivers return x; exact, NaN and 0/0 included', 'x / -0.0 -> x * -inf', 'rules/decompose.upat', 6, 'float', ()),
+    ),
+    {ops.DIV: _div},
+)
