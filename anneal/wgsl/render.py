@@ -261,8 +261,8 @@ def _nan_safe(name: str, t: str) -> str:
 # ulp, tanh near 0, division that truncates, shifts beyond the width. exp and log: range reduction
 # and polynomials after W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980.
 # pow: logarithm and product in pairs of floats (T. J. Dekker, A Floating-Point Technique for
-# Extending the Available Precision, 1971). The first of a pair is cut to 12 bits by masking: products
-# of firsts are exact, and no compiler can cancel the cut as it cancels (a + b) - a.
+# Extending the Available Precision, 1971). The first of a pair is cut to 12 bits by masking, so
+# products of firsts are exact, and no compiler can cancel the cut as it cancels (a + b) - a.
 _HELPERS = {
     "max_f32": _nan_safe("max", "f32"), "min_f32": _nan_safe("min", "f32"),
     "max_f16": _nan_safe("max", "f16"), "min_f16": _nan_safe("min", "f16"),
