@@ -526,6 +526,8 @@ def _of_host(x: Any, dtype: Any) -> Array:
         ) from None
     narrow = _NARROW.get(own, own)
     if narrow is not own:
+        if narrow.is_int and dtype is not None and (asked := as_dtype(dtype)).is_int:
+            narrow = asked
         if narrow.is_int and data.size and not (
             narrow.min <= data.min() and data.max() <= narrow.max
         ):

@@ -61,8 +61,8 @@ def one_hot(x: Any, num_classes: int) -> Array:
 
 def cross_entropy(logits: Any, labels: Any) -> Array:
     """The mean of -log softmax(logits)[label]; logits (n, classes), labels (n,) of ints."""
-    rows = log_softmax(logits)
-    return -anp.mean(anp.take_along_axis(rows, anp.expand_dims(asarray(labels), -1), -1))
+    rows, labels = log_softmax(logits), anp.expand_dims(asarray(labels), -1)
+    return -anp.mean(anp.take_along_axis(rows, labels, -1, mode="clip"))
 
 
 def dense(params: Mapping[str, Any], x: Any) -> Array:

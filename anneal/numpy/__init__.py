@@ -84,6 +84,7 @@ from anneal.numpy.manipulation import (
     transpose,
 )
 from anneal.numpy.reductions import all, any, argmax, argmin, max, mean, min, prod, std, sum, var
+from anneal.numpy.sorting import argsort, sort
 from anneal.uop.dtypes import (
     bfloat16,
     bool_,
@@ -113,6 +114,7 @@ __all__ = [
     "arange",
     "argmax",
     "argmin",
+    "argsort",
     "array",
     "asarray",
     "bfloat16",
@@ -189,6 +191,7 @@ __all__ = [
     "round",
     "sign",
     "sin",
+    "sort",
     "split",
     "sqrt",
     "square",

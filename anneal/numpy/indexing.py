@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from anneal import errors
-from anneal.array import Array, asarray, make
+from anneal.array import Array, asarray, broadcast_shapes, make
 from anneal.numpy import elementwise
+from anneal.numpy.axes import canonical_axis
 from anneal.numpy.manipulation import broadcast_to, reshape
 from anneal.uop import dtypes
 from anneal.uop.uop import UOp, show_shape
@@ -131,21 +133,70 @@ def _wrapped(index: Array, n: Any) -> Array:
     return elementwise.clip(elementwise.where(index < 0, index + n, index), 0, n - 1)
 
 
-def take_along_axis(x: Any, indices: Any, axis: int) -> Array:
-    """out[.. i ..] = x[.. indices[.. i ..] ..]: the other axes agree."""
+def _mode(name: str, mode: str | None) -> str:
+    if mode not in (None, "fill", "clip", "wrap"):
+        raise ValueError(f"{name}: mode must be 'fill', 'clip' or 'wrap', got {mode!r}")
+    return mode or "fill"
+
+
+def _filled(out: Array, index: Array, n: Any) -> Array:
+    """`out` where the index was inside, else NaN, or the integer farthest from 0."""
+    kind = out.dtype
+    fill = math.nan if kind.is_float else kind.min if kind.kind == "i" else kind.max
+    inside = elementwise.logical_and(index >= -n, index < n)
+    return make(inside.uop.where(out.uop, out.uop.const_like(fill)), out.weak_type)
+
+
+def take_along_axis(x: Any, indices: Any, axis: int | None = -1, mode: str | None = None) -> Array:
+    """out[.. i ..] = x[.. indices[.. i ..] ..]: the other axes agree or are of length 1.
+
+    Negative indices count from the end. An index outside gives NaN ("fill", as in JAX: for
+    integers, the least or, unsigned, the greatest), the nearest element ("clip") or starts over
+    ("wrap").
+
+    >>> take_along_axis([[1, 2], [3, 4]], [[0], [1]], axis=1).tolist()
+    [[1], [4]]
+    """
     a, i = asarray(x), asarray(indices)
-    axis = axis % a.ndim
+    mode = _mode("take_along_axis", mode)
+    if not i.dtype.is_int:
+        raise TypeError(f"take_along_axis: indices must be integers, got {i.dtype}")
+    if axis is None:
+        a, axis = reshape(a, -1), 0
+    axis = canonical_axis("take_along_axis", a, axis)
     if a.ndim != i.ndim:
         raise ValueError(f"take_along_axis: x {show_shape(a.shape)} and indices "
                          f"{show_shape(i.shape)} need equally many axes")  # fmt: skip
-    shape = [i.shape[k] if k == axis else d for k, d in enumerate(a.shape)]
-    index = broadcast_to(_wrapped(i, a.shape[axis]), shape)
-    return make(a.uop.gather(index.uop, axis), a.weak_type)
+    n = a.shape[axis]
+    try:
+        full = broadcast_shapes(*[(*s[:axis], *s[axis + 1 :]) for s in (a.shape, i.shape)])
+    except ValueError as e:
+        raise ValueError(f"take_along_axis: beyond axis {axis}, {e}") from None
+    a = broadcast_to(a, (*full[:axis], n, *full[axis:]))
+    i = broadcast_to(i, (*full[:axis], i.shape[axis], *full[axis:]))
+    index = elementwise.remainder(i, n) if mode == "wrap" else _wrapped(i, n)
+    out = make(a.uop.gather(index.uop, axis), a.weak_type)
+    return _filled(out, i, n) if mode == "fill" else out
 
 
-def take(x: Any, indices: Any, axis: int | None = None) -> Array:
-    """Slices of x along an axis, in the order of `indices`."""
-    a = asarray(x)
+def take(x: Any, indices: Any, axis: int | None = None, mode: str | None = None) -> Array:
+    """Slices of x along an axis (flattened, for None), in the order of `indices`.
+
+    `mode` says what an index outside gives, as in `take_along_axis`.
+
+    >>> take([10, 20, 30], [2, 0]).tolist()
+    [30, 10]
+    """
+    a, i = asarray(x), asarray(indices)
+    mode = _mode("take", mode)
+    if not i.dtype.is_int:
+        raise TypeError(f"take: indices must be integers, got {i.dtype}")
     if axis is None:
         a, axis = reshape(a, -1), 0
-    return getitem(a, (*[slice(None)] * (axis % a.ndim), asarray(indices)))
+    axis = canonical_axis("take", a, axis)
+    n = a.shape[axis]
+    index = elementwise.remainder(i, n) if mode == "wrap" else i
+    out = getitem(a, (*[slice(None)] * axis, index))
+    if mode != "fill":
+        return out
+    return _filled(out, reshape(i, (*i.shape, *[1] * (a.ndim - axis - 1))), n)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from anneal.array import Array, asarray, make, promote
-from anneal.uop.uop import UOp, prod, show_shape
+from anneal.uop.uop import Dim, UOp, prod, show_shape
 
 
 def _axis(name: str, x: Array, axis: int, extra: int = 0) -> int:
@@ -88,7 +88,7 @@ def expand_dims(x: Any, axis: int) -> Array:
     return make(a.uop.reshape((*a.shape[:i], 1, *a.shape[i:])), a.weak_type)
 
 
-def broadcast_to(x: Any, shape: Sequence[int]) -> Array:
+def broadcast_to(x: Any, shape: Sequence[Dim]) -> Array:
     """x repeated along new axes and axes of length 1."""
     a = asarray(x)
     try:
