@@ -1,14 +1,14 @@
-"""One stored tensor node becomes one kernel: scalar expressions over ranges.
+"""A stored tensor node becomes scalar expressions over ranges.
 
-In: a tensor node, and which nodes are read from buffers. Out: a STORE of its value at every index.
-Movement ops dissolve into index arithmetic here, and nothing is copied. Values that a kernel does
-not read from a buffer are computed in place, each at the indices where it is wanted.
+In: a tensor node, the index at which it is wanted, and which nodes are read from buffers. Out: its
+value there, and what it loads. Movement ops dissolve into index arithmetic here, and nothing is
+copied. What is not read from a buffer is computed in place, wherever it is wanted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
@@ -17,32 +17,42 @@ from anneal.uop.uop import Dim, Shape, UOp, const, dim_uop, rebuild, toposort
 
 Index = tuple[UOp, ...]
 Want = tuple[UOp, Index]
+Plan = tuple[tuple[Want, ...], Callable[..., UOp]]
 _TRUE = const(True, dtypes.bool_)
-_ZERO = const(0, dtypes.index)
+ZERO = const(0, dtypes.index)
 
 
 def kernel_range(number: int, size: Dim, kind: str) -> UOp:
     return UOp(ops.RANGE, dtypes.index, (dim_uop(size),), (number, kind))
 
 
-def kernel_body(root: UOp, out: UOp, args: Mapping[UOp, UOp]) -> UOp:
-    """The STORE of every element of `root` into the ARG `out`; `args` are the nodes read from
-    buffers, with the ARG of each."""
-    grid = tuple(_ZERO if d == 1 else kernel_range(i, d, "grid") for i, d in enumerate(root.shape))
-    maker = _Maker(args, len(root.shape))
-    value = maker.at(root, grid)
-    store = UOp(ops.STORE, value.dtype, (out, _flat(grid, root.shape), value))
-    return simplify([store])[0]
+@dataclass(frozen=True, slots=True)
+class Element:
+    """A tensor node at an index: its value, and the elements of buffers that it reads: for each
+    LOAD the tensor node that the buffer holds, and the index in it."""
+
+    node: UOp
+    index: Index
+    value: UOp
+    loads: dict[UOp, Want]
+
+
+def element(node: UOp, index: Index, args: Mapping[UOp, UOp]) -> Element:
+    """`node` at `index`; `args` are the nodes read from buffers, with the ARG of each."""
+    maker = _Maker({u: a for u, a in args.items() if u is not node})
+    value = simplify([maker.at(node, index)])[0]
+    kept = {u for u in toposort([value]) if u.op is ops.LOAD}
+    return Element(node, index, value, {u: w for u, w in maker.loads.items() if u in kept})
 
 
 class _Maker:
     """Expressions of tensor nodes at indices, each pair of them made once."""
 
-    def __init__(self, args: Mapping[UOp, UOp], ranges: int) -> None:
+    def __init__(self, args: Mapping[UOp, UOp]) -> None:
         self.args = args
-        self.ranges = ranges
+        self.loads: dict[UOp, Want] = {}
         self.made: dict[Want, UOp] = {}
-        self.planned: dict[Want, tuple[tuple[Want, ...], Callable[..., UOp]]] = {}
+        self.planned: dict[Want, Plan] = {}
 
     def at(self, node: UOp, index: Index) -> UOp:
         """`node` at `index`: an explicit stack, since chains are as long as users make them."""
@@ -68,26 +78,25 @@ class _Maker:
             todo.pop()
         return self.made[top]
 
-    def _range(self, size: Dim) -> UOp:
-        self.ranges += 1
-        return kernel_range(self.ranges - 1, size, "reduce")
+    def _load(self, u: UOp, index: Index) -> UOp:
+        index = tuple(simplify(index))
+        load = UOp(ops.LOAD, u.dtype, (self.args[u], flat(index, u.shape)))
+        self.loads[load] = (u, index)
+        return load
 
-    def _plan(self, u: UOp, index: Index) -> tuple[tuple[Want, ...], Callable[..., UOp]]:
+    def _plan(self, u: UOp, index: Index) -> Plan:
         """What `u` at `index` needs, and how it is made of that."""
-        arg = self.args.get(u)
-        if arg is not None:
-            where = simplify([_flat(index, u.shape)])[0]
-            return (), lambda: UOp(ops.LOAD, u.dtype, (arg, where))
+        if u in self.args:
+            return (), lambda: self._load(u, index)
         if u.op is ops.CONST:
             return (), lambda: u
         if u.op is ops.ARANGE:
             return (), lambda: index[0].cast(u.dtype)
-        if u.op in ops.ELEMENTWISE or u.op in ops.IDENTITY:
-            wants = tuple((s, _broadcast(index, s)) for s in u.src)
-            if u.op in ops.IDENTITY:
-                return wants, lambda x: x
-            return wants, lambda *src: rebuild(u, src) if u.shape == () else UOp(
-                u.op, u.dtype, src, u.arg)  # fmt: skip
+        if u.op in ops.IDENTITY:
+            return ((u.src[0], index),), lambda x: x
+        if u.op in ops.ELEMENTWISE:
+            return tuple((s, index if s.shape else ()) for s in u.src), lambda *src: (
+                rebuild(u, src) if u.shape == () else UOp(u.op, u.dtype, src, u.arg))
         if u.op in ops.MOVEMENT:
             inner, valid = moved(u, index)
             if valid is _TRUE:
@@ -101,35 +110,52 @@ class _Maker:
             return self._scatter_add(u, index)
         raise NotImplementedError(f"{u.op} cannot be lowered to a kernel")
 
-    def _reduce(self, u: UOp, index: Index) -> tuple[tuple[Want, ...], Callable[..., UOp]]:
+    def _reduce(self, u: UOp, index: Index) -> Plan:
         (x,), (how, axes) = u.src, u.arg
         if any(x.shape[i] == 0 for i in axes):
             return (), lambda: const(identity(how, u.dtype), u.dtype)
+        # Numbered after what the index depends on, so reductions of the same length at the same
+        # place have the same RANGE, and can share a loop.
+        number = _next_number(index)
         outer = iter(index)
-        inner = tuple((_ZERO if d == 1 else self._range(d)) if i in axes else next(outer)
-                      for i, d in enumerate(x.shape))  # fmt: skip
-        ranges = tuple(inner[i] for i in axes if inner[i] is not _ZERO)
+        inner: list[UOp] = []
+        ranges: list[UOp] = []
+        for i, d in enumerate(x.shape):
+            if i not in axes:
+                inner.append(next(outer))
+            elif d == 1:
+                inner.append(ZERO)
+            else:
+                ranges.append(kernel_range(number + len(ranges), d, "loop"))
+                inner.append(ranges[-1])
         if not ranges:
-            return ((x, inner),), lambda body: body
-        return ((x, inner),), lambda body: UOp(ops.REDUCE, u.dtype, (body, *ranges), (how, ()))
+            return ((x, tuple(inner)),), lambda body: body
+        return ((x, tuple(inner)),), lambda body: UOp(
+            ops.REDUCE, u.dtype, (body, *ranges), (how, ()))
 
-    def _gather(self, u: UOp, index: Index) -> tuple[tuple[Want, ...], Callable[..., UOp]]:
+    def _gather(self, u: UOp, index: Index) -> Plan:
         x, idx = u.src
         where = _clamped(self.at(idx, index), x.shape[u.arg])
         return ((x, (*index[: u.arg], where, *index[u.arg + 1 :])),), lambda value: value
 
-    def _scatter_add(self, u: UOp, index: Index) -> tuple[tuple[Want, ...], Callable[..., UOp]]:
+    def _scatter_add(self, u: UOp, index: Index) -> Plan:
         idx, g = u.src
         axis, length = u.arg
-        r = self._range(g.shape[axis])
+        r = kernel_range(_next_number(index), g.shape[axis], "loop")
+        if g.shape[axis] == 1:
+            r = ZERO
         inner = (*index[:axis], r, *index[axis + 1 :])
         zero = const(0, g.dtype)
 
         def build(where: UOp, value: UOp) -> UOp:
-            hit = _clamped(where, length).eq(index[axis])
-            return UOp(ops.REDUCE, u.dtype, (hit.where(value, zero), r), ("add", ()))
+            hit = _clamped(where, length).eq(index[axis]).where(value, zero)
+            return hit if r is ZERO else UOp(ops.REDUCE, u.dtype, (hit, r), ("add", ()))
 
         return ((idx, inner), (g, inner)), build
+
+
+def _next_number(index: Index) -> int:
+    return 1 + max((int(u.arg[0]) for u in toposort(index) if u.op is ops.RANGE), default=-1)
 
 
 def identity(how: str, dtype: DType) -> bool | int | float:
@@ -143,21 +169,16 @@ def _clamped(where: UOp, length: Dim) -> UOp:
     return where.cast(dtypes.index).maximum(0).minimum(dim_uop(length) - 1)
 
 
-def _broadcast(index: Index, source: UOp) -> Index:
-    """The index of an elementwise source: a scalar has none."""
-    return index if source.shape else ()
-
-
 def moved(u: UOp, index: Index) -> tuple[Index, UOp]:
     """Where the movement op `u` reads its source for `index`, and whether it does (else 0)."""
     old = u.src[0].shape
     if u.op is ops.RESHAPE:
-        return _unflatten(simplify([_flat(index, u.shape)])[0], old), _TRUE
+        return _unflatten(flat(index, u.shape), old), _TRUE
     if u.op is ops.PERMUTE:
         back = {a: i for i, a in enumerate(u.arg)}
         return tuple(index[back[i]] for i in range(len(old))), _TRUE
     if u.op is ops.EXPAND:
-        return tuple(_ZERO if d == 1 else i for i, d in zip(index, old, strict=False)), _TRUE
+        return tuple(ZERO if d == 1 else i for i, d in zip(index, old, strict=False)), _TRUE
     if u.op is ops.FLIP:
         return tuple(dim_uop(d) - 1 - x if i in u.arg else x
                      for i, (x, d) in enumerate(zip(index, old, strict=True))), _TRUE  # fmt: skip
@@ -181,39 +202,19 @@ def _inside(index: Index, shape: Shape, axes: list[int]) -> UOp:
     return simplify([valid])[0]
 
 
-def _flat(index: Index, shape: Shape) -> UOp:
+def flat(index: Index, shape: Shape) -> UOp:
     """The row-major position of an index."""
-    out: UOp = _ZERO
+    out: UOp = ZERO
     for x, d in zip(index, shape, strict=True):
         out = out * dim_uop(d) + x
-    return out
+    return simplify([out])[0]
 
 
 def _unflatten(flat: UOp, shape: Shape) -> Index:
     out: list[UOp] = []
     for n, d in enumerate(reversed(shape)):
         size = dim_uop(d)
-        out.append(flat if n == len(shape) - 1 else _ZERO if d == 1 else flat % size)
+        out.append(flat if n == len(shape) - 1 else ZERO if d == 1 else flat % size)
         if d != 1:
             flat = flat // size
     return tuple(simplify(out[::-1]))
-
-
-
-
-def free_ranges(root: UOp) -> dict[UOp, frozenset[UOp]]:
-    """For each node under `root`, the reduce ranges that its value depends on."""
-    deps: dict[UOp, frozenset[UOp]] = {}
-    none: frozenset[UOp] = frozenset()
-    for u in toposort([root]):
-        if u.op is ops.RANGE:
-            deps[u] = frozenset((u,)) if u.arg[1] == "reduce" else none
-            continue
-        found: Any = none
-        for s in u.src:
-            if deps[s] and deps[s] is not found:
-                found = found | deps[s] if found else deps[s]
-        if u.op is ops.REDUCE:
-            found = found - frozenset(u.src[1:])
-        deps[u] = found
-    return deps

@@ -1,7 +1,8 @@
-"""A kernel's expressions as an ordered list of instructions, loops opened and closed.
+"""A kernel's statements as an ordered list of instructions, loops opened and closed.
 
-In: the STOREs of a kernel. Out: instructions, each value at the outermost loop level that
-determines it: what does not depend on a loop's counter is computed before the loop.
+In: STOREs and FORs, some under a condition. Out: instructions. A value is computed at the outermost
+level whose counters determine it, and loops over the same RANGE that do not wait for each other are
+one loop: a row's mean and mean square in one pass, what needs them in the next.
 """
 
 from __future__ import annotations
@@ -9,65 +10,101 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from anneal.lowering.kernels import free_ranges
 from anneal.uop import ops
 from anneal.uop.uop import UOp, toposort
 
+Ranges = frozenset[UOp]
+
 
 class Instruction(NamedTuple):
-    """`let`: compute the node; `init`, `fold`: an accumulator's start and step; `loop`, `end`: of
-    a RANGE; `store`."""
+    """`let`: compute the node; `init`, `fold`: an accumulator's start and step; `loop`: of a RANGE,
+    `if`: of a condition, until `end`; `store`."""
 
-    kind: Literal["let", "init", "loop", "fold", "end", "store"]
+    kind: Literal["let", "init", "loop", "fold", "if", "end", "store"]
     node: UOp
 
 
-Path = tuple[UOp, ...]
+class Guarded(NamedTuple):
+    """Statements (STORE or FOR) that run where `condition` holds; None: always."""
+
+    condition: UOp | None
+    statements: tuple[UOp, ...]
 
 
-def linearize(stores: Sequence[UOp]) -> list[Instruction]:
+_GIVEN = frozenset({ops.CONST, ops.ARG, ops.REGISTERS, ops.RANGE, ops.VAR})
+_LOOPS = frozenset({ops.REDUCE, ops.FOR})
+
+
+def linearize(parts: Sequence[Guarded]) -> list[Instruction]:
     """Instructions in order of execution."""
-    nodes = toposort(stores)
-    deps: dict[UOp, frozenset[UOp]] = {}
-    for s in stores:
-        deps.update(free_ranges(s))
-    path_of_range: dict[UOp, Path] = {}
-    reduces = sorted((u for u in nodes if u.op is ops.REDUCE), key=lambda u: len(deps[u]))
-
-    def path(u: UOp) -> Path:
-        best: Path = ()
-        for r in deps[u]:
-            if len(path_of_range[r]) > len(best):
-                best = path_of_range[r]
-        return best
-
-    for u in reduces:
-        level = path(u)
-        for r in u.src[1:]:
-            level = (*level, r)
-            path_of_range[r] = level
-    blocks: dict[Path, list[UOp]] = {}
-    # Stores come last: one may overwrite, in place, what another value is computed from.
-    for u in sorted(nodes, key=lambda u: u.op is ops.STORE):
-        if u.op not in (ops.CONST, ops.ARG, ops.RANGE, ops.VAR):
-            blocks.setdefault(path(u), []).append(u)
+    deps = _dependencies([s for p in parts for s in p.statements])
     out: list[Instruction] = []
-    _emit((), blocks, out)
+    available: set[UOp] = set()
+    for condition, statements in parts:
+        if condition is None:
+            _block(statements, frozenset(), available, deps, out)
+            continue
+        out.append(Instruction("if", condition))
+        _block(statements, frozenset(), set(available), deps, out)
+        out.append(Instruction("end", condition))
     return out
 
 
-def _emit(path: Path, blocks: dict[Path, list[UOp]], out: list[Instruction]) -> None:
-    for u in blocks.get(path, ()):
-        if u.op is ops.STORE:
-            out.append(Instruction("store", u))
-        elif u.op is ops.REDUCE:
-            out.append(Instruction("init", u))
-            inner = path
-            for r in u.src[1:]:
-                inner = (*inner, r)
-                out.append(Instruction("loop", r))
-                _emit(inner, blocks, out)
-            out.append(Instruction("fold", u))
-            out += [Instruction("end", r) for r in reversed(u.src[1:])]
-        else:
-            out.append(Instruction("let", u))
+def _dependencies(roots: Sequence[UOp]) -> dict[UOp, Ranges]:
+    """The loop counters that each node's value depends on."""
+    deps: dict[UOp, Ranges] = {}
+    none: Ranges = frozenset()
+    for u in toposort(roots):
+        if u.op is ops.RANGE:
+            deps[u] = frozenset((u,)) if u.arg[1] == "loop" else none
+            continue
+        found = none
+        for s in u.src[:1] if u.op in _LOOPS else u.src:
+            more = deps[s]
+            if more and more is not found:
+                found = found | more if found else more
+        deps[u] = found - frozenset(u.src[1:]) if u.op in _LOOPS else found
+    return deps
+
+
+def _block(targets: Sequence[UOp], counters: Ranges, available: set[UOp],
+           deps: dict[UOp, Ranges], out: list[Instruction]) -> None:  # fmt: skip
+    """Computes all that `targets` need and `counters` determine; adds it to `available`."""
+    order = [u for u in toposort(targets, stop=available.__contains__) if u not in available]
+    # The level of a node: how many loops of this block must have ended before it.
+    level: dict[UOp, int] = {}
+    values: list[list[UOp]] = [[]]
+    loops: list[dict[tuple[UOp, ...], list[UOp]]] = [{}]
+    for u in order:
+        n = max((level.get(s, 0) for s in u.src), default=0)
+        if u.op in _LOOPS and deps[u] <= counters:
+            loops[n].setdefault(u.src[1:], []).append(u)
+            n += 1
+            if n == len(loops):
+                loops.append({})
+                values.append([])
+        elif u.op not in _GIVEN and deps[u] <= counters:
+            values[n].append(u)
+        level[u] = n
+    for n, at_level in enumerate(loops):
+        # Stores come last: one may overwrite, in place, what another value is computed from.
+        for u in sorted(values[n], key=lambda u: u.op is ops.STORE):
+            out.append(Instruction("store" if u.op is ops.STORE else "let", u))
+            available.add(u)
+        for ranges, members in at_level.items():
+            _loop(ranges, members, counters, available, deps, out)
+            available.update(members)
+
+
+def _loop(ranges: tuple[UOp, ...], members: Sequence[UOp], counters: Ranges, available: set[UOp],
+          deps: dict[UOp, Ranges], out: list[Instruction]) -> None:  # fmt: skip
+    reduces = [u for u in members if u.op is ops.REDUCE]
+    out += [Instruction("init", u) for u in reduces]
+    inside = set(available)
+    bodies = [u.src[0] for u in members]
+    for r in ranges:
+        out.append(Instruction("loop", r))
+        counters = counters | {r}
+        _block(bodies, counters, inside, deps, out)
+    out += [Instruction("fold", u) for u in reduces]
+    out += [Instruction("end", r) for r in reversed(ranges)]

@@ -7,11 +7,12 @@ bytes in every process.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from anneal.lowering.linearize import linearize
+from anneal.lowering.linearize import Guarded, linearize
 from anneal.lowering.rangeify import points, stored_nodes
 from anneal.lowering.schedule import Body, bodies
 from anneal.rules._decompose import RULES as DECOMPOSE
@@ -22,7 +23,7 @@ from anneal.uop.dtypes import DType
 from anneal.uop.rewrite import rewrite
 from anneal.uop.symbolic import simplify
 from anneal.uop.uop import Graph, UOp, structural_key, substitute, toposort
-from anneal.wgsl.render import ROW, WORKGROUP, grid_of, render
+from anneal.wgsl.render import ROW, WORKGROUP, render
 
 # WebGPU's floor is 8 storage buffers a stage; 10 is what most adapters have.
 PORTABLE_BUFFERS = 8
@@ -93,7 +94,7 @@ def lower(graph: Graph, limits: object, donate: frozenset[int]) -> Plan:
     outputs = simplify(rewrite(list(graph.outputs), LOWERING))
     outputs = [_stored_form(u) for u in outputs]
     stored = [u for u in stored_nodes(outputs, max_buffers - 1) if points(u.shape)]
-    kernels = bodies(stored, max_buffers)
+    kernels = bodies(stored, outputs, max_buffers)
     count("schedules")
     return _plan(graph, outputs, kernels, donate)
 
@@ -152,31 +153,28 @@ def _aliases(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
     available = [p for p in available if p not in outputs]
     taken: dict[UOp, UOp] = {}
     for k in kernels:
-        for store, u in zip(k.stores, k.outputs, strict=True):
-            if u not in outputs:
-                continue
-            for p in available:
-                if p.dtype is u.dtype and points(p.shape) == points(u.shape) and _pointwise(
-                    k, store, p
-                ) and not _needs_after(k, p, kernels):  # fmt: skip
-                    available.remove(p)
-                    taken[u] = p
-                    break
+        for u in k.outputs:
+            fit = (p for p in available if u in outputs and p.dtype is u.dtype
+                   and points(p.shape) == points(u.shape) and _in_place(k, u, p)
+                   and not _needs_after(k, p, kernels))  # fmt: skip
+            p = next(fit, None)
+            if p is not None:
+                available.remove(p)
+                taken[u] = p
     return taken
 
 
-def _pointwise(k: Body, store: UOp, p: UOp) -> bool:
+def _in_place(k: Body, u: UOp, p: UOp) -> bool:
+    """Whether `k` reads of `p` only the element of `u` that it then writes."""
     if p not in k.inputs:
         return False  # another kernel may still read it; only its own reader is sure
-    position = {s.src[0].arg[0] for s in k.stores}
-    loads = [n for n in toposort(k.stores) if n.op is ops.LOAD and n.src[0].arg[0] not in position]
-    mine = [n for n in loads if k.inputs[_nth(k, n)] is p]
-    return all(n.src[1] is store.src[1] for n in mine)
-
-
-def _nth(k: Body, load: UOp) -> int:
-    order = dict.fromkeys(n.src[0] for n in toposort(k.stores) if n.op is ops.LOAD)
-    return list(order).index(load.src[0])
+    for part in k.parts:
+        stores = [s for s in part.statements if s.op is ops.STORE and s.src[0] is k.args[u]]
+        loads = [n for n in toposort(part.statements)
+                 if n.op is ops.LOAD and n.src[0] is k.args[p]]  # fmt: skip
+        if loads and (not stores or any(n.src[1] is not stores[0].src[1] for n in loads)):
+            return False
+    return any(s.op is ops.STORE and s.src[0] is k.args[u] for s in k.statements)
 
 
 def _needs_after(k: Body, p: UOp, kernels: Sequence[Body]) -> bool:
@@ -212,35 +210,37 @@ def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp]) -> Launch
     nodes = [*k.outputs, *(u for u in k.inputs if u not in merged)]
     place = {u: i for i, u in enumerate(nodes)}
     place.update({p: place[u] for p, u in merged.items()})
-    loads = list(dict.fromkeys(n.src[0] for n in toposort(k.stores) if n.op is ops.LOAD))
-    args = {a: place[u] for a, u in zip(loads, k.inputs, strict=True)}
-    args.update({s.src[0]: place[u] for s, u in zip(k.stores, k.outputs, strict=True)})
-    renamed = {a: UOp(ops.ARG, a.dtype, (), (i, a.arg[1])) for a, i in args.items()}
-    stores = substitute(k.stores, renamed)
+    renamed = {k.args[u]: UOp(ops.ARG, u.dtype, (), (place[u], points(u.shape)))
+               for u in (*k.outputs, *k.inputs)}  # fmt: skip
+    statements = iter(substitute(k.statements, renamed))
+    parts = tuple(Guarded(p.condition, tuple([next(statements) for _ in p.statements]))
+                  for p in k.parts)  # fmt: skip
     params = tuple(Param(u.dtype, points(u.shape), "read_write" if u in k.outputs else "read")
                    for u in nodes)  # fmt: skip
-    return Launch(_kernel(stores, params), tuple([slot_of[u] for u in nodes]))
+    return Launch(_kernel(k.grid, parts, params), tuple([slot_of[u] for u in nodes]))
 
 
 _kernels: dict[tuple[str, tuple[Param, ...]], Kernel] = {}
 
 
-def _kernel(stores: list[UOp], params: tuple[Param, ...]) -> Kernel:
+def _kernel(grid: tuple[UOp, ...], parts: tuple[Guarded, ...],
+            params: tuple[Param, ...]) -> Kernel:  # fmt: skip
     """Rendered once for every structure."""
-    key = structural_key(stores)
+    statements = [s for p in parts for s in p.statements]
+    conditions = [p.condition for p in parts if p.condition is not None]
+    key = structural_key([*grid, *conditions, *statements])
     known = _kernels.get((key, params))
     if known is not None:
         return known
     count("kernels_rendered")
-    grid = grid_of(stores)
-    threads = 1
-    for r in grid:
-        threads *= int(r.src[0].arg)
+    threads = math.prod(int(r.src[0].arg) for r in grid)
     groups = -(-threads // WORKGROUP)
-    reduced = "r_" if any(n.op is ops.REDUCE for n in toposort(stores)) else "e_"
+    reduced = "r_" if any(n.op is ops.REDUCE for n in toposort(statements)) else "e_"
     name = reduced + ("_".join(str(r.src[0].arg) for r in grid) or "1") + "_" + key[:6]
-    stores = rewrite(stores, DECOMPOSE)
-    text = render(name, linearize(stores), [(p.dtype, p.access) for p in params], grid)
+    written = iter(rewrite(statements, DECOMPOSE))
+    parts = tuple(Guarded(p.condition, tuple([next(written) for _ in p.statements]))
+                  for p in parts)  # fmt: skip
+    text = render(name, linearize(parts), [(p.dtype, p.access) for p in params], grid)
     shape = (groups, 1, 1) if groups <= ROW else (ROW, -(-groups // ROW), 1)
     made = Kernel(name, text, shape, (WORKGROUP, 1, 1), params)
     _kernels[key, params] = made

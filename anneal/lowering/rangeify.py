@@ -20,14 +20,13 @@ _REDUCTION_VISITS = 1.5
 # A transcendental function costs about this many additions.
 _TRANSCENDENTAL = 10
 _REDUCTION = 1000
-# Repeated elementwise work for each point that is dearer than a store and a load.
-_WORK = 32
+# A store and a load, in additions: elementwise work dearer than a load for each visit is stored.
+_STORE, _LOAD = 4, 4
 # The longest expression in one kernel: shader compilers take more than linear time.
 _LONGEST = 256
 
 _COSTS = {op: _TRANSCENDENTAL for op in (ops.EXP, ops.LOG, ops.SIN, ops.COS, ops.TANH, ops.POW)}
 _LEAVES = frozenset({ops.CONST, ops.PARAM, ops.ARANGE, ops.VAR, ops.BUFFER})
-_CONTRACTIONS = frozenset({ops.REDUCE, ops.SCATTER_ADD})
 
 
 def points(shape: Shape) -> int:
@@ -59,10 +58,11 @@ def _store_what_would_repeat(order: list[UOp], stored: set[UOp]) -> None:
         size = max(points(u.shape), 1)
         times = visits.get(u, 0.0) / size
         if u not in stored:
-            if u.op in _CONTRACTIONS:
+            if _is_contraction(u):
                 repeated = len(homes[u]) > 1 or times > _REDUCTION_VISITS
             else:
-                repeated = u.op in ops.ELEMENTWISE and work[u] * (times - 1) > _WORK
+                again = work[u] * (times - 1)
+                repeated = u.op not in ops.MOVEMENT and again > _STORE + _LOAD * times
             if repeated:
                 stored.add(u)
         if u in stored:
@@ -77,6 +77,11 @@ def _store_what_would_repeat(order: list[UOp], stored: set[UOp]) -> None:
             homes[s] |= homes[u]
 
 
+def _is_contraction(u: UOp) -> bool:
+    """Whether an element of `u` takes a loop: a scatter of one index is a comparison."""
+    return u.op is ops.REDUCE or (u.op is ops.SCATTER_ADD and u.src[1].shape[u.arg[0]] != 1)
+
+
 def _work(order: list[UOp]) -> dict[UOp, int]:
     """The cost of computing one element of each node from the graph's inputs, in additions. A
     reduction counts enough that what is computed from one is stored rather than its sum."""
@@ -84,8 +89,10 @@ def _work(order: list[UOp]) -> dict[UOp, int]:
     for u in order:
         if u.op in _LEAVES:
             work[u] = 0
-        elif u.op in _CONTRACTIONS:
+        elif _is_contraction(u):
             work[u] = _REDUCTION
+        elif u.op is ops.EXPAND:
+            work[u] = 0  # what is repeated is computed once, outside the loop that repeats it
         else:
             own = 0 if u.op in ops.MOVEMENT else _COSTS.get(u.op, 1)
             work[u] = min(own + sum(work[s] for s in u.src), 1 << 16)

@@ -1,115 +1,405 @@
-"""Kernels in order: bodies of the stored nodes, merged where they run over the same ranges.
+"""Kernels: the stored nodes in groups, each group one kernel.
 
-In: the stored nodes. Out: groups of STOREs, each one kernel, sources before users. Two bodies over
-one grid are one kernel when the later reads the earlier only at the very element that it wrote.
+In: the stored nodes, sources first. Out: kernels in order, each with its statements.
+
+A kernel's *domain* are the grid ranges: one invocation for every point. Each node of a group is
+placed in the domain: every axis of it is a range of the domain, or a loop of its own; ranges of the
+domain that it lacks must be zero, so that one invocation computes it. A node may join the group
+that makes what it reads if every element that it reads of the group is made by the same invocation.
+Then a row's maximum, the sum of its exponentials and the row itself are one kernel over the rows:
+softmax, layer norm, cross-entropy with its gradient, an optimizer's update after the gradient it
+reads, are this one rule. What only the group reads stays in registers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from anneal.lowering.kernels import kernel_body
+from anneal.lowering.kernels import ZERO, Element, Index, element, flat, kernel_range
+from anneal.lowering.linearize import Guarded
 from anneal.lowering.rangeify import points
-from anneal.uop import dtypes, ops
+from anneal.uop import ops
+from anneal.uop.symbolic import simplify
 from anneal.uop.uop import UOp, substitute, toposort
 
-# Reductions in one kernel: each more loop makes every thread's work longer.
-_MOST_REDUCTIONS = 4
+# Elements that one invocation keeps in registers between its loops.
+_MOST_REGISTERS = 64
+# Elements of a matrix product that one invocation computes in turn: more would need the parallel
+# work, and a tile of both axes.
+_SHORT_ROW = 64
+# Work of one invocation, in additions, that pays for a kernel less.
+_MOST_SERIAL = 1 << 17
+# Fewer invocations than this leave the device idle, unless there is little to do at all.
+_FEWEST_ROWS = 8
+_LITTLE_WORK = 1 << 15
+# Nodes of a group: longer kernels cost more to compile than they save.
+_MOST_NODES = 24
+# Groups that read the same buffer and may take in a sibling, latest first.
+_SIBLINGS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """One kernel before its names: STOREs whose ARGs carry the tensor node they stand for."""
+    """One kernel: statements over `grid`, the tensor nodes that it writes and reads. The ARG of a
+    node carries its number in `args`."""
 
-    stores: tuple[UOp, ...]
+    grid: tuple[UOp, ...]
+    parts: tuple[Guarded, ...]
     outputs: tuple[UOp, ...]
     inputs: tuple[UOp, ...]
+    args: Mapping[UOp, UOp]
+
+    @property
+    def statements(self) -> tuple[UOp, ...]:
+        return tuple(s for p in self.parts for s in p.statements)
 
 
-def bodies(stored: Sequence[UOp], max_buffers: int) -> list[Body]:
-    """The kernels that compute the stored nodes."""
-    slots = {u: i for i, u in enumerate(u for u in toposort(stored)
-                                        if u.op is ops.PARAM or u in set(stored))}  # fmt: skip
-    arg_of = {u: UOp(ops.ARG, u.dtype, (), (i, points(u.shape))) for u, i in slots.items()}
-    node_of = {a: u for u, a in arg_of.items()}
-    out: list[Body] = []
-    for u in stored:
-        args = {n: a for n, a in arg_of.items() if n is not u}
-        out.append(_body((kernel_body(u, arg_of[u], args),), node_of))
-    return _merged(out, arg_of, node_of, max_buffers)
+Axes = tuple[int | None, ...]
 
 
-def _body(stores: tuple[UOp, ...], node_of: Mapping[UOp, UOp]) -> Body:
-    outputs = tuple(node_of[s.src[0]] for s in stores)
-    loads = dict.fromkeys(node_of[n.src[0]] for n in toposort(stores) if n.op is ops.LOAD)
-    return Body(stores, outputs, tuple(loads))
+@dataclass(slots=True)
+class _Group:
+    """Nodes of one kernel so far. `domain`: sizes of the grid, by number; `place`: of each axis of
+    a node the number of its grid range, or None for a loop."""
+
+    rank: int
+    domain: dict[int, int]
+    place: dict[UOp, Axes] = field(default_factory=dict)
+
+    def guard(self, u: UOp) -> frozenset[int]:
+        """The grid ranges that must be zero where `u` is computed."""
+        return frozenset(self.domain) - {a for a in self.place[u] if a is not None}
 
 
-def _merged(kernels: list[Body], arg_of: Mapping[UOp, UOp], node_of: Mapping[UOp, UOp],
-            max_buffers: int) -> list[Body]:  # fmt: skip
-    done: list[Body] = []
-    for later in kernels:
-        for i in range(len(done) - 1, -1, -1):
-            earlier = done[i]
-            if _reaches(done[i + 1 :], earlier, later):
+def bodies(stored: Sequence[UOp], outputs: Iterable[UOp], max_buffers: int) -> list[Body]:
+    """The kernels that compute the stored nodes, in order."""
+    return _Scheduler(stored, frozenset(outputs), max_buffers).run()
+
+
+class _Scheduler:
+    def __init__(self, stored: Sequence[UOp], outputs: frozenset[UOp], max_buffers: int) -> None:
+        self.stored = stored
+        self.outputs = outputs
+        self.max_buffers = max_buffers
+        buffers = set(stored)
+        nodes = [u for u in toposort(stored) if u.op is ops.PARAM or u in buffers]
+        self.args = {u: UOp(ops.ARG, u.dtype, (), (i, points(u.shape)))
+                     for i, u in enumerate(nodes)}  # fmt: skip
+        self.elements = {u: element(u, _own_index(u), self.args) for u in stored}
+        self.reads = {u: dict.fromkeys(n for n, _ in e.loads.values())
+                      for u, e in self.elements.items()}  # fmt: skip
+        self.readers: dict[UOp, set[UOp]] = {}
+        for u, read in self.reads.items():
+            for n in read:
+                self.readers.setdefault(n, set()).add(u)
+        self.group_of: dict[UOp, _Group] = {}
+        self.groups: list[_Group] = []
+        self.groups_reading: dict[UOp, list[_Group]] = {}
+
+    def run(self) -> list[Body]:
+        for u in self._by_level():
+            group = self._joined(u) or self._alone(u)
+            self.group_of[u] = group
+            for n in self.reads[u]:
+                known = self.groups_reading.setdefault(n, [])
+                if group not in known[-1:]:
+                    known.append(group)
+        return [_Assembly(self, g).body() for g in self.groups]
+
+    def _by_level(self) -> list[UOp]:
+        """Stored nodes by their distance from the inputs, so that what is known early (the bias
+        correction of an optimizer, say) comes before all that could wait for it."""
+        level: dict[UOp, int] = {}
+        for u in self.stored:
+            level[u] = 1 + max((level.get(n, 0) for n in self.reads[u]), default=0)
+        return sorted(self.stored, key=level.__getitem__)
+
+    def _alone(self, u: UOp) -> _Group:
+        group = _Group(len(self.groups), {})
+        place: list[int | None] = []
+        for x in self.elements[u].index:
+            place.append(None if x is ZERO else len(group.domain))
+            if x is not ZERO:
+                group.domain[len(group.domain)] = int(x.src[0].arg)
+        group.place[u] = tuple(place)
+        self.groups.append(group)
+        return group
+
+    def _joined(self, u: UOp) -> _Group | None:
+        """The group that `u` joins. A group after all that make what `u` reads keeps the order."""
+        makers = [self.group_of[n] for n in self.reads[u] if n in self.group_of]
+        last = max((g.rank for g in makers), default=-1)
+        latest = [g for g in makers if g.rank == last][:1]
+        siblings = dict.fromkeys(
+            id(g) for n in self.reads[u] for g in self.groups_reading.get(n, ())[-_SIBLINGS:]
+            if g.rank >= last and g not in latest)  # fmt: skip
+        by_id = {id(g): g for n in self.reads[u] for g in self.groups_reading.get(n, ())}
+        others = sorted((by_id[i] for i in siblings), key=lambda g: -g.rank)
+        for g in (*latest, *others):
+            joined = self._placed(g, u, g in latest)
+            if joined is not None and self._worth(g, joined):
+                g.domain, g.place = joined.domain, joined.place
+                return g
+        return None
+
+    # -- placing ------------------------------------------------------------------------------
+
+    def _placed(self, g: _Group, u: UOp, reads_it: bool) -> _Group | None:
+        """`g` with `u`, or None. The domain may lose ranges that become loops (if `u` reads what
+        other invocations made), or gain ranges (for a sibling that has more)."""
+        made = self._matched(g, u, reads_it, set())
+        if made is None or self._same_invocation(made, u):
+            return made
+        if not reads_it:
+            return None
+        # What it reads is made where a range is zero, and it is wanted elsewhere: loop there.
+        guards = {a for n in self.reads[u] if n in g.place for a in g.guard(n)}
+        made = self._matched(g, u, reads_it, guards)
+        return made if made is not None and self._same_invocation(made, u) else None
+
+    def _matched(self, g: _Group, u: UOp, reads_it: bool, lost: set[int]) -> _Group | None:
+        e = self.elements[u]
+        own = {x: i for i, x in enumerate(e.index) if x is not ZERO}
+        matched: dict[int, int] = {}  # axis of u: number in the domain
+        pairs = self._pairs_of_makers(g, e) if reads_it else self._pairs_of_siblings(g, u)
+        for number, x in pairs:
+            axis = own.get(x) if x is not None else None
+            if axis is None:
+                lost.add(number)
+            elif matched.setdefault(axis, number) != number:
+                lost |= {number, matched[axis]}
+        taken: dict[int, int] = {}
+        for axis, number in matched.items():
+            if taken.setdefault(number, axis) != axis:
+                lost.add(number)
+        if not reads_it and (lost or not matched and u.shape != ()):
+            return None
+        domain = {n: size for n, size in g.domain.items() if n not in lost}
+        place: dict[UOp, Axes] = {
+            v: tuple(None if a in lost else a for a in axes) for v, axes in g.place.items()}
+        mine: list[int | None] = []
+        for axis, x in enumerate(e.index):
+            number = matched.get(axis, -1)
+            if x is not ZERO and number not in domain and not reads_it:
+                number = 1 + max((*domain, *g.domain), default=-1)
+                domain[number] = int(x.src[0].arg)
+            mine.append(number if x is not ZERO and number in domain else None)
+        return _Group(g.rank, domain, {**place, u: tuple(mine)})
+
+    def _pairs_of_makers(self, g: _Group, e: Element) -> list[tuple[int, UOp | None]]:
+        """For each axis of the group's nodes that `e` reads: its grid range, and what `e` reads
+        there."""
+        out: list[tuple[int, UOp | None]] = []
+        for n, index in e.loads.values():
+            for a, x in zip(g.place.get(n, ()), index, strict=False):
+                if a is not None:
+                    out.append((a, x))
+        return out
+
+    def _pairs_of_siblings(self, g: _Group, u: UOp) -> list[tuple[int, UOp | None]]:
+        """Grid ranges of `g` and ranges of `u` that index one axis of a buffer both read."""
+        theirs: dict[tuple[UOp, int], int] = {}
+        for v, axes in g.place.items():
+            e = self.elements[v]
+            number = {x: a for x, a in zip(e.index, axes, strict=True) if x is not ZERO}
+            for n, index in e.loads.values():
+                for k, x in enumerate(index):
+                    a = number.get(x)
+                    if a is not None:
+                        theirs.setdefault((n, k), a)
+        own = set(self.elements[u].index)
+        out: list[tuple[int, UOp | None]] = []
+        for n, index in self.elements[u].loads.values():
+            for k, x in enumerate(index):
+                if x is not ZERO and x in own and (n, k) in theirs:
+                    out.append((theirs[n, k], x))
+        return out
+
+    def _same_invocation(self, g: _Group, u: UOp) -> bool:
+        """Whether all that `u` reads of `g` is made by the invocation that computes `u`."""
+        e = self.elements[u]
+        number = {x: a for x, a in zip(e.index, g.place[u], strict=True) if x is not ZERO}
+        mine = g.guard(u)
+        for n, index in e.loads.values():
+            if n not in g.place or n is u:
                 continue
-            both = _merge(earlier, later, arg_of, node_of)
-            if both is not None and len(both.outputs) + len(both.inputs) <= max_buffers:
-                done.pop(i)
-                later = both
-                break
-        done.append(later)
-    return _ordered(done)
+            if not g.guard(n) <= mine:
+                return False
+            if any(a is not None and number.get(x) != a
+                   for a, x in zip(g.place[n], index, strict=True)):  # fmt: skip
+                return False
+            made_there = {a for a in g.place[n] if a is not None}
+            if made_there & mine:
+                return False
+        return True
+
+    # -- worth --------------------------------------------------------------------------------
+
+    def _worth(self, before: _Group, g: _Group) -> bool:
+        if len(g.place) > _MOST_NODES or len(self._buffers(g)) > self.max_buffers:
+            return False
+        work = sum(_work(self.elements[v]) for v in g.place)
+        threads = math.prod(g.domain.values())
+        if threads > max(math.prod(before.domain.values()), *(points(v.shape) for v in g.place)):
+            return False  # most invocations would have nothing to do
+        if set(before.domain) <= set(g.domain) and all(
+            None not in axes or v in before.place or self._has_no_loops(v, axes)
+            for v, axes in g.place.items()
+        ):  # fmt: skip
+            return True  # as parallel as it was
+        if work > _LITTLE_WORK and (threads < _FEWEST_ROWS or work > threads * _MOST_SERIAL):
+            return False
+        return all(self._is_row(v, axes) for v, axes in g.place.items())
+
+    def _has_no_loops(self, u: UOp, axes: Axes) -> bool:
+        return all(a is not None or x is ZERO
+                   for a, x in zip(axes, self.elements[u].index, strict=True))  # fmt: skip
+
+    def _is_row(self, u: UOp, axes: Axes) -> bool:
+        """Whether the loops of `u` are elementwise work, or short where they hold a reduction."""
+        e = self.elements[u]
+        loops = {x for x, a in zip(e.index, axes, strict=True) if a is None and x is not ZERO}
+        if math.prod(int(x.src[0].arg) for x in loops) <= _SHORT_ROW:
+            return True
+        return not any(loops & _below(n) for n in toposort([e.value]) if n.op is ops.REDUCE)
+
+    def _buffers(self, g: _Group) -> set[UOp]:
+        """The nodes in buffers that `g` would bind."""
+        return {u for u in {*g.place, *(n for v in g.place for n in self.reads[v])}
+                if not self.is_inner(g, u)}  # fmt: skip
+
+    def is_inner(self, g: _Group, u: UOp) -> bool:
+        """Whether `u` needs no buffer: only its own invocation reads it, and it is short."""
+        if u not in g.place or u in self.outputs or not self.readers.get(u, set()) <= set(g.place):
+            return False
+        sizes = [int(x.src[0].arg) for x, a in zip(self.elements[u].index, g.place[u], strict=True)
+                 if a is None and x is not ZERO]  # fmt: skip
+        return math.prod(sizes) <= _MOST_REGISTERS
 
 
-def _reaches(between: Sequence[Body], first: Body, last: Body) -> bool:
-    """Whether `last` needs `first` by way of another kernel."""
-    tainted = set(first.outputs)
-    for k in between:
-        if tainted.intersection(k.inputs):
-            tainted.update(k.outputs)
-    return bool((tainted - set(first.outputs)).intersection(last.inputs))
+def _own_index(u: UOp) -> Index:
+    return tuple(ZERO if d == 1 else kernel_range(i, d, "grid") for i, d in enumerate(u.shape))
 
 
-def _merge(a: Body, b: Body, arg_of: Mapping[UOp, UOp], node_of: Mapping[UOp, UOp]) -> Body | None:
-    if a.outputs[0].shape != b.outputs[0].shape or a.stores[0].src[1] is not b.stores[0].src[1]:
-        return None
-    shared = set(a.inputs) & set(b.inputs)
-    if not shared and not set(a.outputs) & set(b.inputs):
-        return None  # nothing to gain
-    stores = _apart(a, b)
-    known = {UOp(ops.LOAD, s.dtype, (s.src[0], s.src[1])): s.src[2] for s in a.stores}
-    stores = tuple(substitute(stores, known))
-    both = _body((*a.stores, *stores), node_of)
-    if set(both.inputs) & set(both.outputs):
-        return None
-    if sum(n.op is ops.REDUCE for n in toposort(both.stores)) > _MOST_REDUCTIONS:
-        return None
-    return both
+def _below(u: UOp) -> set[UOp]:
+    return {n for n in toposort([u]) if n.op is ops.RANGE}
 
 
-def _apart(a: Body, b: Body) -> tuple[UOp, ...]:
-    """`b`'s stores with reduce ranges numbered after `a`'s: a range belongs to one reduction."""
-    taken = [n.arg[0] for n in toposort(a.stores) if n.op is ops.RANGE]
-    first = 1 + max(taken, default=-1)
-    mine = [n for n in toposort(b.stores) if n.op is ops.RANGE and n.arg[1] == "reduce"]
-    fresh = {n: UOp(ops.RANGE, dtypes.index, n.src, (first + i, "reduce"))
-             for i, n in enumerate(mine)}  # fmt: skip
-    return tuple(substitute(b.stores, fresh))
+def _work(e: Element) -> int:
+    """Additions to compute a node, about: its points, and those of its reductions."""
+    total = points(e.node.shape)
+    for n in toposort([e.value]):
+        if n.op is ops.REDUCE:
+            total += math.prod(int(r.src[0].arg) for r in _below(n))
+    return total
 
 
-def _ordered(kernels: list[Body]) -> list[Body]:
-    """Sources before users; otherwise as given."""
-    maker = {u: k for k in kernels for u in k.outputs}
-    done: dict[int, Body] = {}
-    todo = kernels[::-1]
-    while todo:
-        k = todo[-1]
-        pending = [maker[u] for u in k.inputs if u in maker and id(maker[u]) not in done]
-        if pending:
-            todo += pending
-            continue
-        done[id(k)] = k
-        todo.pop()
-    return list(done.values())
+class _Assembly:
+    """The statements of a finished group."""
+
+    def __init__(self, scheduler: _Scheduler, g: _Group) -> None:
+        self.s, self.g = scheduler, g
+        order = sorted(g.domain)
+        self.grid = {n: kernel_range(i, g.domain[n], "grid") for i, n in enumerate(order)}
+        self.memory: dict[UOp, UOp] = {}
+        self.written: dict[UOp, UOp] = {}
+        self.values: dict[UOp, Element] = {}
+        self.statements: dict[UOp, UOp] = {}
+
+    def body(self) -> Body:
+        registers = 0
+        for u in self.g.place:
+            self.memory[u] = self.s.args[u]
+            if self.s.is_inner(self.g, u):
+                loops = self._loops(u)
+                size = math.prod(int(r.src[0].arg) for r in loops)
+                self.memory[u] = UOp(ops.REGISTERS, u.dtype, (), (registers, size))
+                registers += 1
+        for u in self.g.place:
+            self._state(u)
+        # A scalar of this invocation is a value: no memory of its own.
+        kept = [u for u in self.g.place
+                if self.memory[u].op is ops.ARG or self._loops(u)]  # fmt: skip
+        roots = dict(zip(kept, simplify([self.statements[u] for u in kept]), strict=True))
+        loaded = {n.src[0] for n in toposort(roots.values()) if n.op is ops.LOAD}
+        kept = [u for u in kept if self.memory[u].op is ops.ARG or self.memory[u] in loaded]
+        parts: dict[frozenset[int], list[UOp]] = {}
+        for u in kept:
+            parts.setdefault(self.g.guard(u), []).append(roots[u])
+        order = sorted(parts, key=lambda guard: (len(guard), sorted(guard)))
+        guarded = tuple(Guarded(self._condition(guard), tuple(parts[guard])) for guard in order)
+        outputs = tuple(u for u in kept if self.memory[u].op is ops.ARG)
+        node_of = {a: u for u, a in self.s.args.items()}
+        found = dict.fromkeys(n.src[0] for n in toposort(s for p in guarded for s in p.statements)
+                              if n.op is ops.LOAD)  # fmt: skip
+        inputs = tuple(u for a in found if a.op is ops.ARG and (u := node_of[a]) not in outputs)
+        grid = tuple(self.grid[n] for n in sorted(self.grid))
+        used_args = {u: self.s.args[u] for u in (*outputs, *inputs)}
+        return Body(grid, guarded, outputs, inputs, used_args)
+
+    def _index(self, u: UOp) -> Index:
+        """Grid ranges where the domain has them, loops numbered after them elsewhere."""
+        out: list[UOp] = []
+        loops = 0
+        for x, a in zip(self.s.elements[u].index, self.g.place[u], strict=True):
+            if x is ZERO:
+                out.append(ZERO)
+            elif a is not None:
+                out.append(self.grid[a])
+            else:
+                out.append(kernel_range(len(self.grid) + loops, x.src[0].arg, "loop"))
+                loops += 1
+        return tuple(out)
+
+    def _loops(self, u: UOp) -> tuple[UOp, ...]:
+        return tuple(x for x in self._index(u) if x is not ZERO and x.arg[1] == "loop")
+
+    def _state(self, u: UOp) -> None:
+        """The statement that computes `u`, reading what the group already made."""
+        e = element(u, self._index(u), self.s.args)
+        known: dict[UOp, UOp] = {}
+        for load, (n, index) in e.loads.items():
+            if n in self.values:
+                known[load] = self._read(n, index)
+        value = substitute([e.value], known)[0]
+        self.values[u] = Element(u, e.index, value, e.loads)
+        memory = self.memory[u]
+        store = UOp(ops.STORE, u.dtype, (memory, self._address(u, e.index), value))
+        loops = self._loops(u)
+        self.statements[u] = UOp(ops.FOR, u.dtype, (store, *loops)) if loops else store
+
+    def _address(self, u: UOp, index: Index) -> UOp:
+        if self.memory[u].op is ops.ARG:
+            return flat(index, u.shape)
+        kept = [(x, d) for x, d, a in zip(index, u.shape, self.g.place[u], strict=True)
+                if a is None]  # fmt: skip
+        return flat(tuple(x for x, _ in kept), tuple(d for _, d in kept))
+
+    def _read(self, n: UOp, index: Index) -> UOp:
+        """An element of the group's own node `n`: its value where that is at hand, else from where
+        it was put."""
+        made = self.values[n]
+        if made.index == index and (not self._loops(n) or _is_cheap(made.value)):
+            return made.value
+        load = (self.memory[n], self._address(n, index))
+        after = (self.statements[n],) if self._loops(n) else ()
+        return UOp(ops.LOAD, n.dtype, (*load, *after))
+
+    def _condition(self, guard: frozenset[int]) -> UOp | None:
+        condition: UOp | None = None
+        for n in sorted(guard):
+            zero = self.grid[n].eq(ZERO)
+            condition = zero if condition is None else condition & zero
+        return condition
+
+
+def _is_cheap(value: UOp) -> bool:
+    """Whether computing it again in another loop costs less than keeping it: nothing of it loops
+    for each element."""
+    for n in toposort([value]):
+        if n.op is ops.REDUCE and any(r.arg[1] == "loop" for r in _below(n) - set(n.src[1:])):
+            return False
+    return True
+

@@ -90,11 +90,12 @@ SCATTER_ADD = Op("SCATTER_ADD", 2, "the adjoint: src (idx, g), arg (axis, length
                  "out[.. idx[.. i ..] ..] += g[.. i ..]; an index outside is clamped")  # fmt: skip
 
 # Kernel level.
-RANGE = Op("RANGE", 1, "a loop counter from 0 to src[0]-1; arg: (number, 'grid'|'loop'|'reduce')")
+RANGE = Op("RANGE", 1, "a loop counter from 0 to src[0]-1; arg: (number, 'grid'|'loop')")
 ARG = Op("ARG", 0, "a buffer of the kernel; arg: (position, elements)")
-LOAD = Op("LOAD", -1, "src (ARG, index[, gate]): the element; with a gate, 0 where it is false")
-STORE = Op("STORE", -1, "src (ARG, index, value[, gate]): writes the element, if the gate is true")
-KERNEL = Op("KERNEL", -1, "its STOREs; arg: name")
+REGISTERS = Op("REGISTERS", 0, "an array of one invocation's own; arg: (number, elements)")
+LOAD = Op("LOAD", -1, "src (ARG or REGISTERS, index[, FOR]): the element, read after that FOR")
+STORE = Op("STORE", 3, "src (ARG or REGISTERS, index, value): writes the element")
+FOR = Op("FOR", -1, "src (STORE, ranges...): the STORE for every value of the ranges")
 
 UNARY = frozenset({NEG, EXP, LOG, SIN, COS, TANH, SQRT, FLOOR, ROUND, ABS, NOT})
 COMPARISONS = frozenset({LT, EQ, NE})

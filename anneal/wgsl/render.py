@@ -13,7 +13,7 @@ from anneal.lowering.linearize import Instruction
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.symbolic import bounds
-from anneal.uop.uop import UOp, toposort
+from anneal.uop.uop import UOp
 
 WORKGROUP = 64
 # Workgroups along x before the grid goes on along y; WebGPU's limit is 65535.
@@ -69,21 +69,33 @@ def render(name: str, instructions: Sequence[Instruction], args: Sequence[tuple[
     return "\n".join(text) + "\n"
 
 
+def _operands(i: Instruction) -> tuple[UOp, ...]:
+    """The nodes whose values the instruction uses."""
+    u = i.node
+    if i.kind == "fold":
+        return u.src[:1]
+    return u.src[1:2] if u.op is ops.LOAD else u.src
+
+
 class _Body:
     def __init__(self, instructions: Sequence[Instruction], grid: Sequence[UOp]) -> None:
         self.instructions = instructions
         self.grid = grid
         self.helpers: dict[str, None] = {}
+        self.names = 0
         self.text: dict[UOp, str] = {}
         self.depth: dict[UOp, int] = {}
         self.uses: dict[UOp, int] = {}
         for i in instructions:
-            if i.kind in ("let", "store", "fold"):
-                for s in i.node.src[: 1 if i.node.op is ops.REDUCE else None]:
+            if i.kind in ("let", "store", "fold", "if"):
+                for s in _operands(i):
                     self.uses[s] = self.uses.get(s, 0) + 1
 
     def lines(self) -> list[str]:
         out = self._thread()
+        arrays = {i.node.src[0]: None for i in self.instructions if i.kind == "store"}
+        out += [f"  var {self._memory(a)}: array<{type_of(a.dtype)}, {a.arg[1]}>;"
+                for a in arrays if a.op is ops.REGISTERS]  # fmt: skip
         indent = 1
         for kind, u in self.instructions:
             if kind == "end":
@@ -91,7 +103,7 @@ class _Body:
             line = getattr(self, f"_{kind}")(u)
             if line:
                 out.append("  " * indent + line)
-            if kind == "loop":
+            if kind in ("loop", "if"):
                 indent += 1
         return out
 
@@ -113,6 +125,10 @@ class _Body:
             out.append(f"  let r{r.arg[0]} = {text};")
         return out
 
+    def _fresh(self, prefix: str) -> str:
+        self.names += 1
+        return f"{prefix}{self.names - 1}"
+
     def _name(self, u: UOp) -> str:
         if u.op is ops.CONST:
             return self._literal(u.arg, u.dtype)
@@ -124,13 +140,14 @@ class _Body:
         if self.uses.get(u, 0) <= 1 and depth < _DEPTH and u.op is not ops.LOAD:
             self.text[u], self.depth[u] = f"({text})" if " " in text else text, depth
             return None
-        self.text[u] = f"v{len(self.text)}"
+        self.text[u] = self._fresh("v")
+        self.depth[u] = 0
         return f"let {self.text[u]} = {text};"
 
     def _init(self, u: UOp) -> str:
         from anneal.lowering.kernels import identity
 
-        self.text[u] = f"acc{len(self.text)}"
+        self.text[u] = self._fresh("acc")
         start = self._literal(identity(u.arg[0], u.dtype), u.dtype)
         return f"var {self.text[u]} = {start};"
 
@@ -138,6 +155,14 @@ class _Body:
         self.text[r] = f"r{r.arg[0]}"
         size = self._name(r.src[0])
         return f"for (var {self.text[r]} = 0; {self.text[r]} < {size}; {self.text[r]}++) {{"
+
+    def _if(self, u: UOp) -> str:
+        return f"if ({self._condition(u)}) {{"
+
+    def _condition(self, u: UOp) -> str:
+        """A conjunction of comparisons of counters with constants."""
+        text = [self._condition(s) if s.op in ops.BINARY else self._name(s) for s in u.src]
+        return f"{text[0]} {'&&' if u.op is ops.AND else '=='} {text[1]}"
 
     def _end(self, r: UOp) -> str:
         return "}"
@@ -149,19 +174,26 @@ class _Body:
 
     def _store(self, u: UOp) -> str:
         value = self._name(u.src[2])
-        if u.src[2].dtype is dtypes.bool_:
+        memory = u.src[0]
+        if u.src[2].dtype is dtypes.bool_ and memory.op is ops.ARG:
             value = f"select(0u, 1u, {value})"
-        return f"b{u.src[0].arg[0]}[{self._name(u.src[1])}] = {value};"
+        return f"{self._memory(memory)}[{self._name(u.src[1])}] = {value};"
+
+    def _memory(self, u: UOp) -> str:
+        if u.op is ops.ARG:
+            return f"b{u.arg[0]}"
+        return f"p{u.arg[0]}"
 
     def _helper(self, name: str) -> str:
         self.helpers[name] = None
         return name
 
     def _expression(self, u: UOp) -> str:
-        src = [self._name(s) if s.op is not ops.ARG else f"b{s.arg[0]}" for s in u.src]
         if u.op is ops.LOAD:
-            text = f"{src[0]}[{src[1]}]"
-            return f"{text} != 0u" if u.dtype is dtypes.bool_ else text
+            text = f"{self._memory(u.src[0])}[{self._name(u.src[1])}]"
+            stored = u.dtype is dtypes.bool_ and u.src[0].op is ops.ARG
+            return f"{text} != 0u" if stored else text
+        src = [self._name(s) for s in u.src]
         if u.op is ops.WHERE:
             return f"select({src[2]}, {src[1]}, {src[0]})"
         if u.op is ops.CAST:
@@ -243,12 +275,6 @@ class _Body:
             text = f"bitcast<f32>(0x{bits:08x}u)"
             return text if dtype is dtypes.float32 else f"f16({text})"
         return f"{value!r}{'h' if dtype is dtypes.float16 else 'f'}"
-
-
-def grid_of(stores: Sequence[UOp]) -> list[UOp]:
-    """The RANGEs of the grid, outermost first."""
-    found = {u for u in toposort(stores) if u.op is ops.RANGE and u.arg[1] == "grid"}
-    return sorted(found, key=lambda r: int(r.arg[0]))
 
 
 def _nan_safe(name: str, t: str) -> str:

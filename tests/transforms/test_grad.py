@@ -130,7 +130,7 @@ def test_no_op_is_silently_without_rule() -> None:
         ops.SHR,
     }  # fmt: skip
     refused = {ops.BITCAST}  # raises, see below
-    kernel = {ops.RANGE, ops.ARG, ops.LOAD, ops.STORE, ops.KERNEL}
+    kernel = {ops.RANGE, ops.ARG, ops.LOAD, ops.STORE, ops.FOR, ops.REGISTERS}
     without = leaves | integers | refused | kernel
     assert set(RULES.match) & without == set()
     assert {ops.BY_NAME[n] for n in ops.BY_NAME} == set(RULES.match) | without
