@@ -39,7 +39,7 @@ class Element:
 
 def element(node: UOp, index: Index, args: Mapping[UOp, UOp]) -> Element:
     """`node` at `index`; `args` are the nodes read from buffers, with the ARG of each."""
-    maker = _Maker({u: a for u, a in args.items() if u is not node})
+    maker = _Maker(node, args)
     value = simplify([maker.at(node, index)])[0]
     kept = {u for u in toposort([value]) if u.op is ops.LOAD}
     return Element(node, index, value, {u: w for u, w in maker.loads.items() if u in kept})
@@ -48,8 +48,8 @@ def element(node: UOp, index: Index, args: Mapping[UOp, UOp]) -> Element:
 class _Maker:
     """Expressions of tensor nodes at indices, each pair of them made once."""
 
-    def __init__(self, args: Mapping[UOp, UOp]) -> None:
-        self.args = args
+    def __init__(self, top: UOp, args: Mapping[UOp, UOp]) -> None:
+        self.top, self.args = top, args
         self.loads: dict[UOp, Want] = {}
         self.made: dict[Want, UOp] = {}
         self.planned: dict[Want, Plan] = {}
@@ -86,7 +86,7 @@ class _Maker:
 
     def _plan(self, u: UOp, index: Index) -> Plan:
         """What `u` at `index` needs, and how it is made of that."""
-        if u in self.args:
+        if u in self.args and u is not self.top:
             return (), lambda: self._load(u, index)
         if u.op is ops.CONST:
             return (), lambda: u

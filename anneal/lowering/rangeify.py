@@ -22,6 +22,8 @@ _TRANSCENDENTAL = 10
 _REDUCTION = 1000
 # A store and a load, in additions: elementwise work dearer than a load for each visit is stored.
 _STORE, _LOAD = 4, 4
+# A launch, in additions of the whole device: less work than this is done again instead.
+_LAUNCH = 8192
 # The longest expression in one kernel: shader compilers take more than linear time.
 _LONGEST = 256
 
@@ -62,7 +64,8 @@ def _store_what_would_repeat(order: list[UOp], stored: set[UOp]) -> None:
                 repeated = len(homes[u]) > 1 or times > _REDUCTION_VISITS
             else:
                 again = work[u] * (times - 1)
-                repeated = u.op not in ops.MOVEMENT and again > _STORE + _LOAD * times
+                repeated = (u.op not in ops.MOVEMENT and again > _STORE + _LOAD * times
+                            and again * size > _LAUNCH)  # fmt: skip
             if repeated:
                 stored.add(u)
         if u in stored:

@@ -33,9 +33,10 @@ _SHORT_ROW = 64
 _MOST_SERIAL = 1 << 17
 # Fewer invocations than this leave the device idle, unless there is little to do at all.
 _FEWEST_ROWS = 8
-_LITTLE_WORK = 1 << 15
-# Nodes of a group: longer kernels cost more to compile than they save.
+_LITTLE_WORK = 1 << 13
+# Nodes and reductions of a group: longer kernels cost more to compile than they save.
 _MOST_NODES = 24
+_MOST_REDUCTIONS = 10
 # Groups that read the same buffer and may take in a sibling, latest first.
 _SIBLINGS = 4
 
@@ -87,9 +88,13 @@ class _Scheduler:
         nodes = [u for u in toposort(stored) if u.op is ops.PARAM or u in buffers]
         self.args = {u: UOp(ops.ARG, u.dtype, (), (i, points(u.shape)))
                      for i, u in enumerate(nodes)}  # fmt: skip
+        self.node_of = {a: u for u, a in self.args.items()}
         self.elements = {u: element(u, _own_index(u), self.args) for u in stored}
         self.reads = {u: dict.fromkeys(n for n, _ in e.loads.values())
                       for u, e in self.elements.items()}  # fmt: skip
+        self.work = {u: _work(e) for u, e in self.elements.items()}
+        self.reductions = {u: sum(n.op is ops.REDUCE for n in toposort([e.value]))
+                           for u, e in self.elements.items()}  # fmt: skip
         self.readers: dict[UOp, set[UOp]] = {}
         for u, read in self.reads.items():
             for n in read:
@@ -106,7 +111,56 @@ class _Scheduler:
                 known = self.groups_reading.setdefault(n, [])
                 if group not in known[-1:]:
                     known.append(group)
+        for g in list(self.groups):
+            self._merge_into_reader(g)
+        for g in list(self.groups):
+            self._run_beside(g)
         return [_Assembly(self, g).body() for g in self.groups]
+
+    def _merge_into_reader(self, g: _Group) -> None:
+        """A node alone, read by one kernel only, moves there if the invocations fit."""
+        if len(g.place) != 1:
+            return
+        (u,) = g.place
+        readers = self.readers.get(u, set())
+        homes = {id(self.group_of[v]): self.group_of[v] for v in readers}
+        if len(homes) != 1 or u in self.outputs:
+            return
+        (home,) = homes.values()
+        place: list[int | None] = [None] * len(u.shape)
+        for v in readers:
+            e = self.elements[v]
+            number = {x: a for x, a in zip(e.index, home.place[v], strict=True) if x is not ZERO}
+            for n, index in e.loads.values():
+                for k, x in enumerate(index if n is u else ()):
+                    if x is not ZERO:
+                        place[k] = number.get(x)
+        made = _Group(home.rank, home.domain, {u: tuple(place), **home.place})
+        if None in (a for a, d in zip(place, u.shape, strict=True) if d != 1):
+            return
+        if all(self._same_invocation(made, v) for v in made.place) and self._worth(home, made, u):
+            self._move(g, home, made)
+
+    def _run_beside(self, g: _Group) -> None:
+        """A few additions for results that no kernel reads run beside a later kernel's work."""
+        if g.domain or any(self.readers.get(u) for u in g.place):
+            return
+        if sum(self.work[u] for u in g.place) > _LITTLE_WORK:
+            return
+        last = max((self.group_of[n].rank for u in g.place for n in self.reads[u]
+                    if n in self.group_of and n not in g.place), default=-1)  # fmt: skip
+        for home in reversed(self.groups):
+            if home is not g and home.rank > last:
+                made = _Group(home.rank, home.domain, {**home.place, **g.place})
+                if len(self._buffers(made)) <= self.max_buffers:
+                    self._move(g, home, made)
+                    return
+
+    def _move(self, g: _Group, home: _Group, made: _Group) -> None:
+        home.domain, home.place = made.domain, made.place
+        for u in g.place:
+            self.group_of[u] = home
+        self.groups.remove(g)
 
     def _by_level(self) -> list[UOp]:
         """Stored nodes by their distance from the inputs, so that what is known early (the bias
@@ -139,7 +193,7 @@ class _Scheduler:
         others = sorted((by_id[i] for i in siblings), key=lambda g: -g.rank)
         for g in (*latest, *others):
             joined = self._placed(g, u, g in latest)
-            if joined is not None and self._worth(g, joined):
+            if joined is not None and self._worth(g, joined, u):
                 g.domain, g.place = joined.domain, joined.place
                 return g
         return None
@@ -237,10 +291,12 @@ class _Scheduler:
 
     # -- worth --------------------------------------------------------------------------------
 
-    def _worth(self, before: _Group, g: _Group) -> bool:
+    def _worth(self, before: _Group, g: _Group, u: UOp) -> bool:
         if len(g.place) > _MOST_NODES or len(self._buffers(g)) > self.max_buffers:
             return False
-        work = sum(_work(self.elements[v]) for v in g.place)
+        if sum(self.reductions[v] for v in g.place) > max(_MOST_REDUCTIONS, self.reductions[u]):
+            return False
+        work = sum(self.work[v] for v in g.place)
         threads = math.prod(g.domain.values())
         if threads > max(math.prod(before.domain.values()), *(points(v.shape) for v in g.place)):
             return False  # most invocations would have nothing to do
@@ -331,10 +387,9 @@ class _Assembly:
         order = sorted(parts, key=lambda guard: (len(guard), sorted(guard)))
         guarded = tuple(Guarded(self._condition(guard), tuple(parts[guard])) for guard in order)
         outputs = tuple(u for u in kept if self.memory[u].op is ops.ARG)
-        node_of = {a: u for u, a in self.s.args.items()}
         found = dict.fromkeys(n.src[0] for n in toposort(s for p in guarded for s in p.statements)
                               if n.op is ops.LOAD)  # fmt: skip
-        inputs = tuple(u for a in found if a.op is ops.ARG and (u := node_of[a]) not in outputs)
+        inputs = tuple(u for a in found if a.op is ops.ARG and (u := self.s.node_of[a]) not in outputs)
         grid = tuple(self.grid[n] for n in sorted(self.grid))
         used_args = {u: self.s.args[u] for u in (*outputs, *inputs)}
         return Body(grid, guarded, outputs, inputs, used_args)
