@@ -389,7 +389,8 @@ class _Assembly:
         outputs = tuple(u for u in kept if self.memory[u].op is ops.ARG)
         found = dict.fromkeys(n.src[0] for n in toposort(s for p in guarded for s in p.statements)
                               if n.op is ops.LOAD)  # fmt: skip
-        inputs = tuple(u for a in found if a.op is ops.ARG and (u := self.s.node_of[a]) not in outputs)
+        read = [self.s.node_of[a] for a in found if a.op is ops.ARG]
+        inputs = tuple(u for u in read if u not in outputs)
         grid = tuple(self.grid[n] for n in sorted(self.grid))
         used_args = {u: self.s.args[u] for u in (*outputs, *inputs)}
         return Body(grid, guarded, outputs, inputs, used_args)
