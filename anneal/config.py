@@ -34,3 +34,8 @@ def no_display() -> Iterator[None]:
         yield
     finally:
         os.environ.pop("XDG_RUNTIME_DIR", None)
+
+
+def verify() -> bool:
+    """`ANNEAL_VERIFY=1`: check the IR against its specification between the compiler's stages."""
+    return os.environ.get("ANNEAL_VERIFY", "0") not in ("", "0")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from anneal import config
 from anneal.lowering.linearize import Guarded, linearize
 from anneal.lowering.rangeify import points, stored_nodes
 from anneal.lowering.schedule import Body, bodies
@@ -21,6 +22,7 @@ from anneal.stats import count
 from anneal.uop import ops
 from anneal.uop.dtypes import DType
 from anneal.uop.rewrite import rewrite
+from anneal.uop.spec import verify
 from anneal.uop.symbolic import simplify
 from anneal.uop.uop import Graph, UOp, structural_key, substitute, toposort
 from anneal.wgsl.render import ROW, WORKGROUP, render
@@ -93,8 +95,12 @@ def lower(graph: Graph, limits: object, donate: frozenset[int]) -> Plan:
     max_buffers = int(getattr(limits, "max_buffers", PORTABLE_BUFFERS))
     outputs = simplify(rewrite(list(graph.outputs), LOWERING))
     outputs = [_stored_form(u) for u in outputs]
+    if config.verify():
+        verify(outputs, "tensor")
     stored = [u for u in stored_nodes(outputs, max_buffers - 1) if points(u.shape)]
     kernels = bodies(stored, outputs, max_buffers)
+    if config.verify():
+        verify([s for k in kernels for s in k.statements], "kernel")
     count("schedules")
     return _plan(graph, outputs, kernels, donate)
 
