@@ -502,8 +502,9 @@ def _of_scalar(x: bool | int | float, dtype: Any) -> Array:
     target = own if dtype is None else as_dtype(dtype)
     if isinstance(x, int) and target.is_int and not target.min <= x <= target.max:
         raise OverflowError(f"the Python int {x} does not fit {target}")
-    return make(const(x, own).cast(target) if own is dtypes.float32 and not target.is_float
-                else const(x, target), weak_type=dtype is None)  # fmt: skip
+    truncated = own is dtypes.float32 and not target.is_float
+    node = const(x, own).cast(target) if truncated else const(x, target)
+    return make(node, weak_type=dtype is None and own is not dtypes.bool_)
 
 
 def _holds_arrays(x: Sequence[Any]) -> bool:

@@ -29,7 +29,7 @@ from anneal.uop.uop import live_nodes
 @pytest.mark.parametrize(
     ("value", "dtype", "weak", "shape"),
     [
-        (True, "bool", True, ()),
+        (True, "bool", False, ()),
         (3, "int32", True, ()),
         (2.5, "float32", True, ()),
         (np.float64(2.5), "float32", False, ()),

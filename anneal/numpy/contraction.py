@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from anneal.array import Array, asarray, broadcast_shapes, make, promote
+from anneal.numpy.axes import canonical_axis
 from anneal.numpy.manipulation import reshape, transpose
 from anneal.uop import dtypes
 from anneal.uop.uop import UOp, same_dim, show_shape
 
 
-def _sum_of_products(a: UOp, b: UOp, axes: tuple[int, ...]) -> UOp:
+def sum_of_products(a: UOp, b: UOp, axes: tuple[int, ...]) -> UOp:
     """16-bit floats are multiplied and summed in float32."""
     out = a.dtype
     if out.is_float and out.bits == 16:
@@ -44,7 +45,7 @@ def matmul(x: Any, y: Any) -> Array:
     turned = right.permute((*range(nd - 2), nd - 1, nd - 2))
     left = left.reshape((*batch_a, m, 1, k)).broadcast_to(full)
     turned = turned.reshape((*batch_b, 1, n, k)).broadcast_to(full)
-    out = _sum_of_products(left, turned, (len(full) - 1,))
+    out = sum_of_products(left, turned, (len(full) - 1,))
     shape = list(batch) + ([m] if a.ndim > 1 else []) + ([n] if b.ndim > 1 else [])
     return make(out.reshape(shape), weak)
 
@@ -63,13 +64,22 @@ def outer(x: Any, y: Any) -> Array:
 
 
 def tensordot(x: Any, y: Any, axes: Any = 2) -> Array:
-    """The sum of products over pairs of axes: a number, or (axes of x, axes of y)."""
-    (a, b), _, _ = promote(x, y)
+    """The sum of products over pairs of axes: the last and first `axes`, or (of x, of y).
+
+    >>> tensordot([[1, 2], [3, 4]], [1, 10], 1).tolist()
+    [21, 43]
+    """
+    (a, b), _, weak = promote(x, y)
     if isinstance(axes, int):
+        if not 0 <= axes <= min(a.ndim, b.ndim):
+            raise ValueError(f"tensordot: axes {axes} is more than the arrays "
+                             f"{show_shape(a.shape)} and {show_shape(b.shape)} have")  # fmt: skip
         axes = (list(range(a.ndim - axes, a.ndim)), list(range(axes)))
-    ours = [i % a.ndim for i in ([axes[0]] if isinstance(axes[0], int) else axes[0])]
-    theirs = [i % b.ndim for i in ([axes[1]] if isinstance(axes[1], int) else axes[1])]
-    if [a.shape[i] for i in ours] != [b.shape[i] for i in theirs]:
+    ours = [canonical_axis("tensordot", a, i) for i in _several(axes[0])]
+    theirs = [canonical_axis("tensordot", b, i) for i in _several(axes[1])]
+    if len(ours) != len(theirs) or not all(
+        same_dim(a.shape[i], b.shape[j]) for i, j in zip(ours, theirs, strict=True)
+    ):
         raise ValueError(f"tensordot: axes {ours} of {show_shape(a.shape)} and {theirs} of "
                          f"{show_shape(b.shape)} must be of equal lengths")  # fmt: skip
     rest_a = [i for i in range(a.ndim) if i not in ours]
@@ -79,5 +89,26 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Array:
     full = (*dims_a, *dims_b, *summed)
     left = transpose(a, rest_a + ours).uop.reshape((*dims_a, *[1] * len(dims_b), *summed))
     right = transpose(b, rest_b + theirs).uop.broadcast_to(full)
-    return make(_sum_of_products(left.broadcast_to(full), right,
-                                 tuple(range(len(dims_a) + len(dims_b), len(full)))))  # fmt: skip
+    return make(sum_of_products(left.broadcast_to(full), right,
+                                tuple(range(len(dims_a) + len(dims_b), len(full)))),
+                weak)  # fmt: skip
+
+
+def _several(axes: Any) -> list[int]:
+    return [axes] if isinstance(axes, int) else list(axes)
+
+
+def inner(x: Any, y: Any) -> Array:
+    """The sum of products over the last axes of both."""
+    a, b = asarray(x), asarray(y)
+    if a.ndim == 0 or b.ndim == 0:
+        return a * b
+    return tensordot(a, b, ([-1], [-1]))
+
+
+def vdot(x: Any, y: Any) -> Array:
+    """The sum of products of all elements in order."""
+    a, b = reshape(x, -1), reshape(y, -1)
+    if a.shape != b.shape:
+        raise ValueError(f"vdot: expected equally many elements, got {a.size} and {b.size}")
+    return matmul(a, b)

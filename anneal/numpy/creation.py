@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 from anneal.array import Array, as_dtype, asarray, make
-from anneal.uop import dtypes
+from anneal.uop import dtypes, ops
 from anneal.uop import uop as graph
-from anneal.uop.uop import const
+from anneal.uop.uop import UOp, const
 
 
 def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
-    return (shape,) if isinstance(shape, int) else tuple(shape)
+    dims = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    dims = tuple(d if isinstance(d, UOp) else operator.index(d) for d in dims)
+    if any(isinstance(d, int) and d < 0 for d in dims):
+        raise ValueError(f"shape: dims must not be negative, got {dims}")
+    return dims
 
 
 def full(shape: int | Sequence[int], fill_value: Any, dtype: Any = None) -> Array:
@@ -57,30 +63,60 @@ def array(x: Any, dtype: Any = None) -> Array:
     return asarray(x, dtype)
 
 
-def arange(start: int | float, stop: int | float | None = None, step: int | float = 1,
-           dtype: Any = None) -> Array:  # fmt: skip
-    """start, start + step, ... before stop; int32, or float32 if an argument is a float."""
+def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Array:
+    """start, start + step, ... before stop; int32, or float32 if an argument is a float.
+
+    >>> arange(1, 8, 3).tolist()
+    [1, 4, 7]
+    """
     if stop is None:
         start, stop = 0, start
+    start, stop, step = (_number("arange", v) for v in (start, stop, step))
+    if step == 0:
+        raise ValueError("arange: step must not be 0")
     floats = any(isinstance(v, float) for v in (start, stop, step))
     kind = as_dtype(dtype) if dtype is not None else dtypes.float32 if floats else dtypes.int32
-    n = max(0, -int(-(stop - start) // step))
+    n = max(0, math.ceil((stop - start) / step) if floats else -((start - stop) // step))
+    if kind.kind == "b":
+        raise TypeError("arange: dtype must be a number type, got bool")
     u = graph.arange(n, dtypes.int32).cast(kind)
     if step != 1:
         u = u * step
     return make(u if start == 0 else u + start)
 
 
-def linspace(start: float, stop: float, num: int = 50) -> Array:
-    """`num` evenly spaced float32 numbers from start to stop, both included."""
-    step = (stop - start) / max(num - 1, 1)
-    return make(graph.arange(num, dtypes.int32).cast(dtypes.float32) * step + start)
+def _number(name: str, value: Any) -> int | float:
+    """A Python number from one, or from a NumPy scalar or Array that holds one."""
+    if hasattr(value, "item"):
+        value = value.item()
+    if not isinstance(value, int | float):
+        raise TypeError(f"{name}: expected numbers, got {value!r}")
+    return value
 
 
-def eye(n: int, m: int | None = None, dtype: Any = None) -> Array:
-    """Ones on the diagonal."""
-    m = n if m is None else m
+def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True,
+             dtype: Any = None) -> Array:  # fmt: skip
+    """`num` evenly spaced numbers from start to stop, which is included unless `endpoint` is False.
+
+    >>> linspace(0.0, 1.0, 5).tolist()
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
+    if num < 0:
+        raise ValueError(f"linspace: num must not be negative, got {num}")
     kind = dtypes.float32 if dtype is None else as_dtype(dtype)
-    rows = graph.arange(n, dtypes.int32).reshape((n, 1)).expand((n, m))
-    columns = graph.arange(m, dtypes.int32).reshape((1, m)).expand((n, m))
-    return make(rows.eq(columns).cast(kind))
+    first, last = _number("linspace", start), _number("linspace", stop)
+    steps = max(num - 1 if endpoint else num, 1)
+    i = graph.arange(num, dtypes.int32)
+    t = i.cast(dtypes.float32) / float(steps)
+    u = t * (last - first) + first
+    if endpoint and num > 1:
+        u = i.eq(num - 1).where(float(last), u)
+    return make((u.alu(ops.FLOOR) if kind.is_int else u).cast(kind))
+
+
+def empty(shape: int | Sequence[int], dtype: Any = None) -> Array:
+    """Zeros: memory is never without a value here."""
+    return zeros(shape, dtype)
+
+
+empty_like = zeros_like

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from typing import Any
 
@@ -25,6 +26,32 @@ def _binary(name: str, op: Op, x: Any, y: Any) -> Array:
     return make(a.alu(op, b), weak and op not in ops.COMPARISONS)
 
 
+def _numbers(name: str, x: Any, y: Any) -> tuple[UOp, UOp, bool]:
+    """A pair in which two bools count as int32."""
+    a, b, weak = _pair(name, x, y)
+    if a.dtype.kind == "b":
+        a, b = a.cast(dtypes.int32), b.cast(dtypes.int32)
+    return a, b, weak
+
+
+def _no_bools(name: str, *arrays: Array) -> None:
+    if builtins.all(a.dtype.kind == "b" for a in arrays):
+        raise TypeError(f"{name}: bools are no numbers; use logical_not or logical_xor, or cast "
+                        f"with .astype('int32')")  # fmt: skip
+
+
+def _bitwise(name: str, op: Op, x: Any, y: Any) -> Array:
+    a, b = asarray(x), asarray(y)
+    for v in (a, b):
+        if v.dtype.is_float:
+            raise TypeError(f"{name}: expected integers or bools, got {v.dtype}")
+    left, right, weak = _pair(name, a, b) if op in _LOGICAL else _numbers(name, a, b)
+    return make(left.alu(op, right), weak)
+
+
+_LOGICAL = frozenset({ops.AND, ops.OR, ops.XOR})
+
+
 def _floats(name: str, *xs: Any) -> list[Array]:
     """Arguments as floats: integers become float32, as in JAX."""
     arrays = [asarray(x) for x in xs]
@@ -45,7 +72,9 @@ def add(x: Any, y: Any) -> Array:
 
 def subtract(x: Any, y: Any) -> Array:
     """x - y."""
-    return _binary("subtract", ops.SUB, x, y)
+    a, b = asarray(x), asarray(y)
+    _no_bools("subtract", a, b)
+    return _binary("subtract", ops.SUB, a, b)
 
 
 def multiply(x: Any, y: Any) -> Array:
@@ -55,8 +84,10 @@ def multiply(x: Any, y: Any) -> Array:
 
 def true_divide(x: Any, y: Any) -> Array:
     """x / y; integers become float32."""
-    a, b = _floats("divide", x, y)
-    return _binary("divide", ops.DIV, a, b)
+    a, b, weak = _pair("divide", x, y)
+    if not a.dtype.is_float:
+        a, b = a.cast(dtypes.float32), b.cast(dtypes.float32)
+    return make(a.alu(ops.DIV, b), weak)
 
 
 divide = true_divide
@@ -64,7 +95,7 @@ divide = true_divide
 
 def floor_divide(x: Any, y: Any) -> Array:
     """floor(x / y)."""
-    a, b, weak = _pair("floor_divide", x, y)
+    a, b, weak = _numbers("floor_divide", x, y)
     if a.dtype.is_float:
         return make(a.alu(ops.DIV, b).alu(ops.FLOOR), weak)
     return make(a.alu(ops.FLOORDIV, b), weak)
@@ -72,21 +103,50 @@ def floor_divide(x: Any, y: Any) -> Array:
 
 def remainder(x: Any, y: Any) -> Array:
     """x - floor(x / y) * y: the sign of y."""
-    a, b, weak = _pair("remainder", x, y)
-    if a.dtype.is_float:
-        return make(a - a.alu(ops.DIV, b).alu(ops.FLOOR) * b, weak)
-    return make(a.alu(ops.MOD, b), weak)
+    a, b, weak = _numbers("remainder", x, y)
+    if not a.dtype.is_float:
+        return make(a.alu(ops.MOD, b), weak)
+    r = a - a.alu(ops.DIV, b).alu(ops.FLOOR) * b
+    # Where the quotient was rounded up to an integer, what remains has the wrong sign.
+    r = ((r * b) < 0).where(r + b, r)
+    if b.op is ops.CONST and builtins.abs(b.arg) != math.inf:
+        return make(r, weak)
+    fits = a.eq(0) | (a < 0).eq(b < 0)
+    whole = b.alu(ops.ABS).eq(math.inf) & (a.alu(ops.ABS) < math.inf)
+    return make(whole.where(fits.where(a, b), r), weak)
 
 
 mod = remainder
 
 
 def power(x: Any, y: Any) -> Array:
-    """x ** y; small integer exponents are products."""
-    if isinstance(y, int) and not isinstance(y, bool) and 1 <= y <= 16:
-        return _power_by_squaring(asarray(x), y)
-    a, b = _floats("power", x, y)
-    return _binary("power", ops.POW, a, b)
+    """x ** y; integers to an integer power wrap, small constant powers are products."""
+    if isinstance(y, int) and not isinstance(y, bool):
+        if 1 <= y <= 16:
+            return _power_by_squaring(_number(x), y)
+        if y < 0 and asarray(x).dtype.is_int:
+            raise ValueError(f"power: integers to the negative power {y} are no integers; "
+                             f"make x a float")  # fmt: skip
+    a, b, weak = _numbers("power", x, y)
+    weak = weak and (asarray(y).weak_type or not asarray(y).dtype.is_int)
+    if a.dtype.is_float:
+        return make(a.alu(ops.POW, b), weak)
+    return make(_integer_power(a, b), weak)
+
+
+def _integer_power(a: UOp, b: UOp) -> UOp:
+    """Squares of a for the bits of b; all of them, as a product that wraps needs."""
+    out: UOp = a.const_like(1)
+    square_ = a
+    for bit in range(a.dtype.bits):
+        out = (b & b.const_like(1 << bit)).ne(0).where(out * square_, out)
+        square_ = square_ * square_
+    return out
+
+
+def _number(x: Any) -> Array:
+    a = asarray(x)
+    return a.astype(dtypes.int32) if a.dtype.kind == "b" else a
 
 
 def _power_by_squaring(x: Array, n: int) -> Array:
@@ -105,6 +165,7 @@ def _power_by_squaring(x: Array, n: int) -> Array:
 def negative(x: Any) -> Array:
     """-x."""
     a = asarray(x)
+    _no_bools("negative", a)
     return make(-a.uop, a.weak_type)
 
 
@@ -120,6 +181,7 @@ absolute = abs
 def sign(x: Any) -> Array:
     """-1, 0 or 1; NaN for NaN."""
     a = asarray(x)
+    _no_bools("sign", a)
     u = a.uop
     one, zero = u.const_like(1), u.const_like(0)
     up = (zero.alu(ops.LT, u)).where(one, zero)
@@ -164,7 +226,8 @@ def sqrt(x: Any) -> Array:
 
 def square(x: Any) -> Array:
     """x * x."""
-    return multiply(x, x)
+    a = _number(x)
+    return multiply(a, a)
 
 
 def sin(x: Any) -> Array:
@@ -183,18 +246,21 @@ def tanh(x: Any) -> Array:
 
 
 def floor(x: Any) -> Array:
-    """The greatest integer not above x."""
-    return _unary("floor", ops.FLOOR, x)
+    """The greatest integer not above x, of x's dtype."""
+    a = asarray(x)
+    return make(a.uop.alu(ops.FLOOR), a.weak_type) if a.dtype.is_float else a
 
 
 def ceil(x: Any) -> Array:
-    """The least integer not below x."""
-    return negative(floor(negative(x)))
+    """The least integer not below x, of x's dtype."""
+    a = asarray(x)
+    return negative(floor(negative(a))) if a.dtype.is_float else a
 
 
 def round(x: Any, decimals: int = 0) -> Array:
     """The nearest multiple of 10**-decimals, ties to even."""
     a = asarray(x)
+    _no_bools("round", a)
     if not a.dtype.is_float:
         return a
     scale = 10.0**decimals
@@ -254,27 +320,27 @@ def greater_equal(x: Any, y: Any) -> Array:
 
 def bitwise_and(x: Any, y: Any) -> Array:
     """x & y of ints or bools."""
-    return _binary("bitwise_and", ops.AND, x, y)
+    return _bitwise("bitwise_and", ops.AND, x, y)
 
 
 def bitwise_or(x: Any, y: Any) -> Array:
     """x | y of ints or bools."""
-    return _binary("bitwise_or", ops.OR, x, y)
+    return _bitwise("bitwise_or", ops.OR, x, y)
 
 
 def bitwise_xor(x: Any, y: Any) -> Array:
     """x ^ y of ints or bools."""
-    return _binary("bitwise_xor", ops.XOR, x, y)
+    return _bitwise("bitwise_xor", ops.XOR, x, y)
 
 
 def left_shift(x: Any, y: Any) -> Array:
     """x << y."""
-    return _binary("left_shift", ops.SHL, x, y)
+    return _bitwise("left_shift", ops.SHL, x, y)
 
 
 def right_shift(x: Any, y: Any) -> Array:
     """x >> y, keeping the sign."""
-    return _binary("right_shift", ops.SHR, x, y)
+    return _bitwise("right_shift", ops.SHR, x, y)
 
 
 def invert(x: Any) -> Array:
@@ -331,3 +397,127 @@ def where(condition: Any, x: Any, y: Any) -> Array:
     except (TypeError, ValueError) as e:
         raise type(e)(f"where: {e}") from None
     return make(p.uop.where(a.uop, b.uop), weak)
+
+
+def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8,
+            equal_nan: bool = False) -> Array:  # fmt: skip
+    """Whether elements differ by at most atol + rtol * |b|; equal infinities do not differ."""
+    x, y = _floats("isclose", a, b)
+    near = less_equal(abs(subtract(x, y)), add(atol, multiply(rtol, abs(y))))
+    close = logical_or(equal(x, y), logical_and(near, isfinite(y)))
+    return logical_or(close, logical_and(isnan(x), isnan(y))) if equal_nan else close
+
+
+def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Array:
+    """NaN becomes `nan`, infinities the greatest and the least finite numbers."""
+    a = asarray(x)
+    if not a.dtype.is_float:
+        return a
+    greatest = _LARGEST[a.dtype]
+    out = where(isnan(a), nan, a)
+    out = where(equal(a, math.inf), greatest if posinf is None else posinf, out)
+    return where(equal(a, -math.inf), -greatest if neginf is None else neginf, out)
+
+
+_LARGEST = {dtypes.float32: 3.4028234663852886e38, dtypes.float16: 65504.0,
+            dtypes.bfloat16: 3.3895313892515355e38}  # fmt: skip
+
+
+def positive(x: Any) -> Array:
+    """x."""
+    return asarray(x)
+
+
+def reciprocal(x: Any) -> Array:
+    """1 / x."""
+    (a,) = _floats("reciprocal", x)
+    return true_divide(1, a)
+
+
+def exp2(x: Any) -> Array:
+    """2 ** x."""
+    (a,) = _floats("exp2", x)
+    return make(a.uop.const_like(2).alu(ops.POW, a.uop), a.weak_type)
+
+
+def log2(x: Any) -> Array:
+    """The logarithm to base 2."""
+    return log(x) * (1 / math.log(2))
+
+
+def log10(x: Any) -> Array:
+    """The logarithm to base 10."""
+    return log(x) * (1 / math.log(10))
+
+
+def logaddexp(x: Any, y: Any) -> Array:
+    """log(exp(x) + exp(y)) without overflow."""
+    a, b = _floats("logaddexp", x, y)
+    top, apart = maximum(a, b), subtract(a, b)
+    out = add(top, log1p(exp(negative(abs(apart)))))
+    return where(isnan(apart), add(a, b), out)  # equal infinities, NaN
+
+
+def tan(x: Any) -> Array:
+    """The tangent of radians."""
+    return true_divide(sin(x), cos(x))
+
+
+def sinh(x: Any) -> Array:
+    """The hyperbolic sine."""
+    (a,) = _floats("sinh", x)
+    e = expm1(abs(a))
+    half = where(isinf(e), e, 0.5 * (e + e / (e + 1)))
+    return where(less(a, 0), negative(half), half)
+
+
+def cosh(x: Any) -> Array:
+    """The hyperbolic cosine."""
+    (a,) = _floats("cosh", x)
+    return 0.5 * (exp(a) + exp(negative(a)))
+
+
+def trunc(x: Any) -> Array:
+    """The integer part."""
+    a = asarray(x)
+    return where(less(a, 0), ceil(a), floor(a)) if a.dtype.is_float else a
+
+
+def hypot(x: Any, y: Any) -> Array:
+    """sqrt(x*x + y*y) without overflow in between."""
+    a, b = (abs(v) for v in _floats("hypot", x, y))
+    top = maximum(a, b)
+    safe = where(logical_or(equal(top, 0), isinf(top)), 1, top)
+    out = safe * sqrt(square(a / safe) + square(b / safe))
+    return where(logical_or(isinf(a), isinf(b)), math.inf, where(equal(top, 0), 0, out))
+
+
+def signbit(x: Any) -> Array:
+    """Whether the sign is minus; of -0.0 too."""
+    a = asarray(x)
+    if not a.dtype.is_float:
+        return less(a, 0)
+    bits = a.uop.cast(dtypes.float32).bitcast(dtypes.uint32)
+    return make((bits >> 31).ne(0))
+
+
+def copysign(x: Any, y: Any) -> Array:
+    """|x| with the sign of y."""
+    a, b = _floats("copysign", x, y)
+    size = abs(a)
+    return where(signbit(b), negative(size), size)
+
+
+def divmod(x: Any, y: Any) -> tuple[Array, Array]:
+    """floor_divide and remainder."""
+    return floor_divide(x, y), remainder(x, y)
+
+
+def logical_xor(x: Any, y: Any) -> Array:
+    """One is true and the other is not."""
+    return bitwise_xor(_truth(x), _truth(y))
+
+
+def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Array:
+    """x as another dtype; see `Array.astype`."""
+    return asarray(x).astype(dtype)

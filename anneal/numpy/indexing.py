@@ -10,15 +10,94 @@ from anneal.array import Array, asarray, broadcast_shapes, make
 from anneal.numpy import elementwise
 from anneal.numpy.axes import canonical_axis
 from anneal.numpy.manipulation import broadcast_to, reshape
-from anneal.uop import dtypes
+from anneal.realization import is_known
+from anneal.uop import dtypes, ops
 from anneal.uop.uop import UOp, show_shape
 
 
 def getitem(x: Any, key: Any) -> Array:
-    """x[key] for ints, slices, None, ... and integer arrays in neighbouring places."""
+    """x[key], NumPy's: ints, slices, None, ..., integer arrays, and masks whose value is known.
+
+    Negative indices count from the end; an index of an array that is outside is clamped, as in JAX.
+    Raises IndexError for ints outside and too many indices, TypeError for index arrays of floats,
+    NonConcreteBooleanIndexError for masks inside `jit`.
+
+    >>> import anneal.numpy as anp
+    >>> x = anp.arange(6).reshape(2, 3)
+    >>> x[1, ::-1].tolist(), x[[0, 1], [2, 0]].tolist()
+    ([5, 4, 3], [2, 3])
+    """
     a = asarray(x)
-    keys = _expanded(a, key if isinstance(key, tuple) else (key,))
-    u, axis, arrays = a.uop, 0, []
+    keys = expanded_key(a, key)
+    u = basic(a.uop, keys)
+    arrays, axes, together = advanced(keys)
+    if not arrays:
+        return make(u, a.weak_type)
+    if not together:  # NumPy puts their axes first
+        u = u.permute((*axes, *(i for i in range(u.ndim) if i not in axes)))
+    return _gathered(u, axes[0] if together else 0, arrays, a.weak_type)
+
+
+def expanded_key(a: Array, key: Any) -> list[Any]:
+    """A key for every axis: ints, slices, int32 Arrays, and None for new axes."""
+    keys: list[Any] = []
+    for k in key if isinstance(key, tuple) else (key,):
+        if k is None or k is Ellipsis or isinstance(k, slice):
+            keys.append(k)
+        elif isinstance(k, bool):
+            raise errors.NonConcreteBooleanIndexError(
+                "x[True] and x[False] are not supported; use x[None] or anneal.numpy.where"
+            )
+        elif isinstance(k, int):
+            keys.append(k)
+        else:
+            keys.extend(_index_arrays(a, k, len(keys)))
+    places = [i for i, k in enumerate(keys) if k is Ellipsis]
+    used = sum(k is not None and k is not Ellipsis for k in keys)
+    if used > a.ndim:
+        raise IndexError(f"{used} indices for an array of shape {show_shape(a.shape)}")
+    if len(places) > 1:
+        raise IndexError("an index can hold only one ellipsis")
+    at = places[0] if places else len(keys)
+    return [*keys[:at], *[slice(None)] * (a.ndim - used), *keys[at + 1 :]]
+
+
+def _index_arrays(a: Array, k: Any, before: int) -> list[Any]:
+    if isinstance(k, str | bytes):
+        raise TypeError(f"an index must be of ints, slices and integer arrays, got {k!r}")
+    i = asarray(k)
+    if i.dtype.kind == "b":
+        return _of_mask(a, i, before)
+    if not i.dtype.is_int:
+        if not i.size:  # an empty list
+            return [i.astype(dtypes.int32)]
+        raise TypeError(f"index arrays must be integers, got {i.dtype}")
+    if i.shape == () and i.uop.op is ops.CONST:
+        return [int(i.item())]
+    return [i if i.dtype is dtypes.int32 else i.astype(dtypes.int32)]
+
+
+def _of_mask(a: Array, mask: Array, before: int) -> list[Any]:
+    if not is_known(mask.uop):
+        raise errors.NonConcreteBooleanIndexError(
+            f"a boolean index of shape {show_shape(mask.shape)} makes a shape that depends on "
+            "data, which jit does not know; use anneal.numpy.where(mask, x, other), or "
+            "x.at[mask].set(other), instead"
+        )
+    if not mask.ndim:
+        raise IndexError("a boolean index of shape () is not supported; use anneal.numpy.where")
+    where = a.shape[before : before + mask.ndim]  # an ellipsis before it is not resolved yet
+    if mask.ndim > a.ndim or (before == 0 and mask.shape != where):
+        raise IndexError(f"a boolean index of shape {show_shape(mask.shape)} for an array of "
+                         f"shape {show_shape(a.shape)}")  # fmt: skip
+    import numpy as np
+
+    return [asarray(places.astype(np.int32)) for places in np.nonzero(mask.numpy())]
+
+
+def basic(u: UOp, keys: list[Any]) -> UOp:
+    """The part of an index that ints, slices and None make; arrays leave their axis alone."""
+    shape, axis = u.shape, 0
     for k in keys:
         if k is None:
             u = u.reshape((*u.shape[:axis], 1, *u.shape[axis:]))
@@ -27,53 +106,33 @@ def getitem(x: Any, key: Any) -> Array:
             u = _sliced(u, axis, k)
             axis += 1
         elif isinstance(k, int):
-            u = _picked(u, axis, k, a)
+            u = _picked(u, axis, k, shape)
         else:
-            arrays.append((axis, k))
             axis += 1
-    if not arrays:
-        return make(u, a.weak_type)
-    places = [p for p, _ in arrays]
-    if places != list(range(places[0], places[0] + len(places))):
-        raise NotImplementedError("index arrays must be in neighbouring places")
-    return _gathered(u, places[0], [k for _, k in arrays], a.weak_type)
+    return u
 
 
-def _expanded(a: Array, key: tuple[Any, ...]) -> list[Any]:
-    keys: list[Any] = []
-    for k in key:
-        if k is None or k is Ellipsis or isinstance(k, slice):
-            keys.append(k)
-        elif isinstance(k, bool):
-            raise errors.NonConcreteBooleanIndexError("x[True] is not supported")
-        elif isinstance(k, int):
-            keys.append(k)
-        else:
-            i = asarray(k)
-            if i.dtype.kind == "b":
-                raise errors.NonConcreteBooleanIndexError(
-                    "a boolean index makes a shape that depends on data; use "
-                    "anneal.numpy.where(mask, x, other) instead"
-                )
-            if not i.dtype.is_int:
-                raise TypeError(f"index arrays must be integers, got {i.dtype}")
-            keys.append(i)
-    used = sum(k is not None and k is not Ellipsis for k in keys)
-    if used > a.ndim:
-        raise IndexError(f"{used} indices for an array of shape {show_shape(a.shape)}")
-    missing = [slice(None)] * (a.ndim - used)
-    places = [i for i, k in enumerate(keys) if k is Ellipsis]
-    if len(places) > 1:
-        raise IndexError("an index can hold only one ellipsis")
-    at = places[0] if places else len(keys)
-    return [*keys[:at], *missing, *keys[at + 1 :]]
+def advanced(keys: list[Any]) -> tuple[list[Array], list[int], bool]:
+    """The index arrays, the axes that they index after `basic`, and whether their result goes in
+    place of these axes: where no slice or None stands between arrays (and ints)."""
+    arrays, axes, places, axis = [], [], [], 0
+    for place, k in enumerate(keys):
+        if isinstance(k, int):
+            places.append(place)
+            continue
+        if isinstance(k, Array):
+            arrays.append(k)
+            axes.append(axis)
+            places.append(place)
+        axis += 1
+    return arrays, axes, places == list(range(places[0], places[-1] + 1)) if places else True
 
 
-def _picked(u: UOp, axis: int, k: int, a: Array) -> UOp:
+def _picked(u: UOp, axis: int, k: int, shape: Any) -> UOp:
     n = u.shape[axis]
     if isinstance(n, int) and not -n <= k < n:
         raise IndexError(f"index {k} is out of range for axis of length {n} of an array of shape "
-                         f"{show_shape(a.shape)}")  # fmt: skip
+                         f"{show_shape(shape)}")  # fmt: skip
     at = k if k >= 0 else n + k
     bounds = [(at, at + 1) if i == axis else (0, d) for i, d in enumerate(u.shape)]
     u = u.shrink(bounds)
@@ -108,29 +167,55 @@ def _sliced(u: UOp, axis: int, k: slice) -> UOp:
     return u.reshape((*shape[:axis], count, *shape[axis + 1 :]))
 
 
-def _gathered(u: UOp, axis: int, indices: list[Any], weak: bool) -> Array:
-    dims = u.shape[axis : axis + len(indices)]
-    wrapped = [_wrapped(i, d) for i, d in zip(indices, dims, strict=True)]
-    flat = wrapped[0]
-    for i, d in zip(wrapped[1:], dims[1:], strict=True):
-        flat = flat * d + i
-    places = flat.shape
+def _gathered(u: UOp, axis: int, indices: list[Array], weak: bool) -> Array:
+    if len(indices) == 2 and _counts(indices[0], u.shape[axis]):
+        i, shape = indices[1], (*u.shape[: axis + 1], 1, *u.shape[axis + 2 :])
+        if i.shape == indices[0].shape:  # x[arange(n), i]: one element of each row
+            index = _wrapped(i, u.shape[axis + 1]).uop
+            index = index.reshape([d if k == axis else 1 for k, d in enumerate(shape)])
+            out = u.gather(index.expand(shape), axis + 1)
+            return make(out.reshape((*shape[: axis + 1], *shape[axis + 2 :])), weak)
+    flat, rows = linear_index(indices, u.shape[axis : axis + len(indices)])
     before, after = u.shape[:axis], u.shape[axis + len(indices) :]
-    rows: Any = 1
-    for d in dims:
-        rows = rows * d
     x = u.reshape((*before, rows, *after))
-    count = flat.size
+    count = flat.uop.size
     index = flat.uop.reshape((*[1] * len(before), count, *[1] * len(after)))
     out = x.gather(index.broadcast_to((*before, count, *after)), axis)
-    return make(out.reshape((*before, *places, *after)), weak)
+    return make(out.reshape((*before, *flat.shape, *after)), weak)
+
+
+def _counts(index: Array, n: Any) -> bool:
+    """Whether `index` is arange(n)."""
+    return index.uop.op is ops.ARANGE and index.uop.shape == (n,)
+
+
+def linear_index(indices: list[Array], dims: Any) -> tuple[Array, Any]:
+    """Index arrays for neighbouring axes of lengths `dims` as one index of these axes flattened,
+    and its range. Every index but a lone one, which GATHER clamps itself, is clamped."""
+    if len(indices) == 1:
+        return _wrapped(indices[0], dims[0]), dims[0]
+    flat: Any = None
+    rows: Any = 1
+    try:
+        for i, d in zip(indices, dims, strict=True):
+            i = elementwise.clip(_wrapped(i, d), 0, d - 1)
+            flat = i if flat is None else flat * d + i
+            rows = rows * d
+    except ValueError:
+        shapes = ", ".join(show_shape(i.shape) for i in indices)
+        raise IndexError(f"index arrays of shapes {shapes} do not broadcast") from None
+    return flat, rows
 
 
 def _wrapped(index: Array, n: Any) -> Array:
-    """Negative indices count from the end; others are clamped, as JAX does."""
+    """Negative indices count from the end."""
     if index.dtype.kind == "u":
+        return index.astype(dtypes.int32)
+    if index.dtype is not dtypes.int32:
         index = index.astype(dtypes.int32)
-    return elementwise.clip(elementwise.where(index < 0, index + n, index), 0, n - 1)
+    if index.uop.op is ops.ARANGE:
+        return index
+    return elementwise.where(index < 0, index + n, index)
 
 
 def _mode(name: str, mode: str | None) -> str:
@@ -144,7 +229,7 @@ def _filled(out: Array, index: Array, n: Any) -> Array:
     kind = out.dtype
     fill = math.nan if kind.is_float else kind.min if kind.kind == "i" else kind.max
     inside = elementwise.logical_and(index >= -n, index < n)
-    return make(inside.uop.where(out.uop, out.uop.const_like(fill)), out.weak_type)
+    return elementwise.where(inside, out, make(out.uop.const_like(fill)))
 
 
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1, mode: str | None = None) -> Array:

@@ -4,40 +4,36 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from anneal.array import Array, as_dtype, asarray, make
 from anneal.numpy import elementwise
+from anneal.numpy.axes import Axis, canonical_axes
+from anneal.numpy.manipulation import broadcast_to
 from anneal.uop import dtypes, ops
 from anneal.uop import uop as graph
+from anneal.uop.dtypes import DType
 from anneal.uop.uop import UOp, show_shape
 from anneal.uop.uop import prod as product
-
-Axis = int | Sequence[int] | None
-
-
-def _axes(name: str, x: Array, axis: Axis) -> tuple[int, ...]:
-    if axis is None:
-        return tuple(range(x.ndim))
-    asked = (axis,) if isinstance(axis, int) else tuple(axis)
-    for a in asked:
-        if not -x.ndim <= a < x.ndim:
-            raise ValueError(f"{name}: axis {a} is out of range for an array of shape "
-                             f"{show_shape(x.shape)}")  # fmt: skip
-    out = tuple(sorted({a % x.ndim for a in asked}))
-    if len(out) != len(asked):
-        raise ValueError(f"{name}: duplicate axis in {asked}")
-    return out
 
 
 def _kept(u: UOp, shape: Any, axes: tuple[int, ...], keepdims: bool) -> UOp:
     return u.reshape(tuple(1 if i in axes else d for i, d in enumerate(shape))) if keepdims else u
 
 
-def _accumulate(name: str, how: str, x: Any, axis: Axis, dtype: Any, keepdims: bool) -> Array:
-    a = asarray(x)
-    axes = _axes(name, a, axis)
+def _masked(name: str, a: Array, where: Any, neutral: Any) -> Array:
+    """a, with what does not change the result where `where` is false."""
+    if where is None:
+        return a
+    try:
+        p = asarray(where).astype(dtypes.bool_).uop.broadcast_to(a.shape)
+    except ValueError as e:
+        raise ValueError(f"{name}: where does not fit the array: {e}") from None
+    return make(p.where(a.uop, a.uop.const_like(neutral)), a.weak_type)
+
+
+def _accumulate(name: str, how: str, a: Array, axis: Axis, dtype: Any, keepdims: bool) -> Array:
+    axes = canonical_axes(name, a, axis)
     out = a.dtype if dtype is None else as_dtype(dtype)
     if dtype is None and (out.kind == "b" or (out.is_int and out.bits < 32)):
         out = dtypes.uint32 if out.kind == "u" else dtypes.int32
@@ -46,68 +42,145 @@ def _accumulate(name: str, how: str, x: Any, axis: Axis, dtype: Any, keepdims: b
     return make(_kept(u, a.shape, axes, keepdims))
 
 
-def sum(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """The sum over axes."""
+def sum(a: Any, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False,
+        where: Any = None) -> Array:  # fmt: skip
+    """The sum over axes (of the elements where `where`); bool and small ints give 32-bit ints.
+
+    >>> sum([[1, 2], [3, 4]], axis=0).tolist()
+    [4, 6]
+    """
+    x = _masked("sum", asarray(a), where, 0)
     return _accumulate("sum", "add", x, axis, dtype, keepdims)
 
 
-def prod(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """The product over axes."""
+def prod(a: Any, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False,
+         where: Any = None) -> Array:  # fmt: skip
+    """The product over axes (of the elements where `where`)."""
+    x = _masked("prod", asarray(a), where, 1)
     return _accumulate("prod", "mul", x, axis, dtype, keepdims)
 
 
-def mean(x: Any, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
-    """The average over axes; integers give float32."""
+def _widened(x: Any) -> tuple[Array, DType]:
+    """x in the floats that means are computed in, and the dtype of the result."""
     a = asarray(x)
-    if not a.dtype.is_float:
-        a = a.astype(dtypes.float32)
-    n = product(a.shape[i] for i in _axes("mean", a, axis))
+    out = a.dtype if a.dtype.is_float else dtypes.float32
+    wide = dtypes.float32 if out.bits == 16 else out
+    return Array(a.uop.cast(wide), a.weak_type), out
+
+
+def mean(a: Any, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False,
+         where: Any = None) -> Array:  # fmt: skip
+    """The average over axes (of the elements where `where`); integers give float32.
+
+    >>> mean([1, 2, 6]).item()
+    3.0
+    """
+    x, out = _widened(a)
+    axes = canonical_axes("mean", x, axis)
+    total = sum(x, axis, keepdims=keepdims, where=where)
+    if where is None:
+        n: Any = product(x.shape[i] for i in axes)
+        if not isinstance(n, int):
+            raise TypeError("mean: the averaged axis is symbolic; divide a sum instead")
+    else:
+        n = sum(broadcast_to(asarray(where).astype(dtypes.bool_), x.shape), axis, keepdims=keepdims)
+    return make((total / n).uop.cast(out if dtype is None else as_dtype(dtype)))
+
+
+def var(a: Any, axis: Axis = None, dtype: Any = None, *, ddof: float = 0,
+        keepdims: bool = False) -> Array:  # fmt: skip
+    """The mean of squared distances from the mean, with n - ddof for n."""
+    x, out = _widened(a)
+    n = product(x.shape[i] for i in canonical_axes("var", x, axis))
     if not isinstance(n, int):
-        raise TypeError("mean: the averaged axis is symbolic; divide a sum instead")
-    total = sum(a.astype(dtypes.float32) if a.dtype.bits == 16 else a, axis, keepdims=keepdims)
-    scaled = total * (1.0 / n) if n else total / 0.0
-    return scaled.astype(a.dtype if dtype is None else dtype)
+        raise TypeError("var: the averaged axis is symbolic; divide a sum instead")
+    d = x - mean(x, axis, keepdims=True)
+    total = sum(d * d, axis, keepdims=keepdims)
+    scaled = total / (n - ddof if n > ddof else math.nan)
+    return make(scaled.uop.cast(out if dtype is None else as_dtype(dtype)))
 
 
-def var(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
-    """The mean of squared distances from the mean."""
-    a = asarray(x)
-    n = math.prod(int(a.shape[i]) for i in _axes("var", a, axis))
-    d = a - mean(a, axis, keepdims=True)
-    return sum(d * d, axis, keepdims=keepdims) * (1.0 / (n - ddof))
-
-
-def std(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
+def std(a: Any, axis: Axis = None, dtype: Any = None, *, ddof: float = 0,
+        keepdims: bool = False) -> Array:  # fmt: skip
     """The square root of the variance."""
-    return elementwise.sqrt(var(x, axis, ddof, keepdims))
+    return elementwise.sqrt(var(a, axis, dtype, ddof=ddof, keepdims=keepdims))
 
 
-def _extreme(name: str, x: Any, axis: Axis, keepdims: bool) -> Array:
-    a = asarray(x)
-    axes = _axes(name, a, axis)
-    if builtins.any(a.shape[i] == 0 for i in axes):
-        raise ValueError(f"{name}: an axis of length 0 in {show_shape(a.shape)} has no {name}")
-    return make(_kept(a.uop.reduce(name, axes), a.shape, axes, keepdims))
+def _extreme(name: str, a: Array, axis: Axis, keepdims: bool, initial: Any, where: Any) -> Array:
+    axes = canonical_axes(name, a, axis)
+    if initial is None and where is not None:
+        raise ValueError(f"{name}: where needs initial, what to give where nothing is chosen")
+    if initial is None and builtins.any(a.shape[i] == 0 for i in axes):
+        raise ValueError(f"{name}: an axis of length 0 in {show_shape(a.shape)} has no {name}; "
+                         f"give one with initial")  # fmt: skip
+    x = _masked(name, a, where, a.dtype.min if name == "max" else a.dtype.max)
+    out = make(_kept(x.uop.reduce(name, axes), a.shape, axes, keepdims))
+    if initial is None:
+        return out
+    return (elementwise.maximum if name == "max" else elementwise.minimum)(
+        out, asarray(initial).astype(a.dtype))  # fmt: skip
 
 
-def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The greatest over axes; NaN if any is."""
-    return _extreme("max", x, axis, keepdims)
+def max(a: Any, axis: Axis = None, *, keepdims: bool = False, initial: Any = None,
+        where: Any = None) -> Array:  # fmt: skip
+    """The greatest over axes, not less than `initial`; NaN if any is.
+
+    >>> max([[1, 5], [3, 2]], axis=1).tolist()
+    [5, 3]
+    """
+    return _extreme("max", asarray(a), axis, keepdims, initial, where)
 
 
-def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The smallest over axes; NaN if any is."""
-    return _extreme("min", x, axis, keepdims)
+def min(a: Any, axis: Axis = None, *, keepdims: bool = False, initial: Any = None,
+        where: Any = None) -> Array:  # fmt: skip
+    """The smallest over axes, not more than `initial`; NaN if any is."""
+    return _extreme("min", asarray(a), axis, keepdims, initial, where)
 
 
-def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Whether any is true."""
-    return _extreme("max", asarray(x).astype(dtypes.bool_), axis, keepdims)
+amax, amin = max, min
 
 
-def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Whether all are true."""
-    return _extreme("min", asarray(x).astype(dtypes.bool_), axis, keepdims)
+def ptp(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    """The greatest minus the smallest."""
+    return max(a, axis, keepdims=keepdims) - min(a, axis, keepdims=keepdims)
+
+
+def _truth(name: str, how: str, a: Any, axis: Axis, keepdims: bool, where: Any) -> Array:
+    x = _masked(name, asarray(a).astype(dtypes.bool_), where, how == "min")
+    axes = canonical_axes(name, x, axis)
+    return make(_kept(x.uop.reduce(how, axes), x.shape, axes, keepdims))
+
+
+def any(a: Any, axis: Axis = None, *, keepdims: bool = False, where: Any = None) -> Array:
+    """Whether any is true; False of nothing."""
+    return _truth("any", "max", a, axis, keepdims, where)
+
+
+def all(a: Any, axis: Axis = None, *, keepdims: bool = False, where: Any = None) -> Array:
+    """Whether all are true; True of nothing."""
+    return _truth("all", "min", a, axis, keepdims, where)
+
+
+def count_nonzero(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    """How many are not 0, as int32."""
+    return sum(asarray(a).astype(dtypes.bool_), axis, keepdims=keepdims)
+
+
+def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Array:
+    """Whether shapes and all elements are equal."""
+    a, b = asarray(a1), asarray(a2)
+    if a.shape != b.shape:
+        return asarray(False)
+    same = a == b
+    if equal_nan:
+        same = same | (elementwise.isnan(a) & elementwise.isnan(b))
+    return all(same)
+
+
+def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8,
+             equal_nan: bool = False) -> Array:  # fmt: skip
+    """Whether all elements differ by at most atol + rtol * |b|."""
+    return all(elementwise.isclose(a, b, rtol, atol, equal_nan))
 
 
 def _arg(name: str, x: Any, axis: int | None, keepdims: bool) -> Array:
@@ -115,9 +188,9 @@ def _arg(name: str, x: Any, axis: int | None, keepdims: bool) -> Array:
     shape = a.shape
     if axis is None:
         a, axis = a.reshape(-1), 0
-    (axis,) = _axes(f"arg{name}", a, axis)
+    (axis,) = canonical_axes(f"arg{name}", a, axis)
     n = a.shape[axis]
-    best = _extreme(name, a, axis, True).uop.expand(a.shape)
+    best = _extreme(name, a, axis, True, None, None).uop.expand(a.shape)
     here = a.uop.eq(best)
     if a.dtype.is_float:
         here = here | a.uop.ne(a.uop)

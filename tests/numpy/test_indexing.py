@@ -1,0 +1,187 @@
+"""x[...] and x.at[...] against NumPy's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import anneal
+import anneal.numpy as anp
+from anneal import errors
+from anneal.uop import ops
+from anneal.uop.uop import toposort
+
+X = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
+A = anp.asarray(X)
+I2 = np.array([1, 0], np.int32)
+S = slice(None)
+
+KEYS = {
+    "int": 1, "negative": -1, "ints": (1, 2, 3, 4), "slice": slice(1, None), "none": None,
+    "ellipsis": (..., 2), "between": (0, ..., 1), "nones": (None, 0, None, ...),
+    "steps": (S, slice(None, None, 2), slice(3, 0, -2), slice(None, None, -1)),
+    "empty": (S, slice(2, 1)), "beyond": (S, slice(0, 99)), "empty tuple": (),
+    "array": I2, "list": [1, 1, 0], "negative array": np.array([-1, 0]),
+    "second": (S, I2), "matrix": (S, np.array([[0, 2], [1, 1]])), "last": (..., I2),
+    "two": (I2, np.array([2, 1])), "broadcast": (I2[:, None], np.array([0, 2, 1])),
+    "apart": (I2, S, np.array([3, 0])), "apart by none": (I2, None, I2),
+    "int and array": (0, I2), "array and int": (I2, 1), "int apart": (0, S, I2),
+    "array apart int": (I2, S, 2), "all": (I2, I2, I2, I2), "slices and array": (slice(1), S, I2),
+    "three": (S, I2[:, None], I2, S), "mask": X[:, 0, 0, 0] > 10, "mask 2": X[:, :, 0, 0] % 3 == 0,
+    "whole mask": X > 50, "mask second": (0, X[0, :, 0, 0] > 10), "uint8": I2.astype(np.uint8),
+    "empty array": np.zeros(0, np.int32), "scalar array": np.int32(1),
+    "arange": (np.arange(2), np.array([2, 0])), "arange inside": (S, np.arange(3), np.arange(3)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_getitem(name: str) -> None:
+    got, want = np.asarray(A[KEYS[name]]), X[KEYS[name]]
+    assert got.shape == want.shape
+    np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize("how", ["set", "add", "multiply", "min", "max"])
+def test_at(name: str, how: str) -> None:
+    key = KEYS[name]
+    want = X.copy()
+    values = np.arange(want[key].size, dtype=np.float32).reshape(want[key].shape) + 30
+    if how == "set":
+        want[key] = values
+    else:
+        f = {"add": np.add, "multiply": np.multiply, "min": np.minimum, "max": np.maximum}[how]
+        f.at(want, key, values)
+    got = np.asarray(getattr(A.at[key], how)(values))
+    np.testing.assert_allclose(got, want, 1e-6)
+    np.testing.assert_array_equal(np.asarray(A), X)
+
+
+INDEX = st.one_of(st.none(), st.just(...), st.integers(-2, 1),
+                  st.builds(slice, *[st.none() | st.integers(-5, 5)] * 2,
+                            st.sampled_from([None, 1, 2, -1, -3])))  # fmt: skip
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(INDEX, max_size=5).filter(lambda k: k.count(...) <= 1))
+def test_any_basic_index(key: list[Any]) -> None:
+    k = tuple(key)
+    try:
+        want = X[k]
+    except IndexError:
+        with pytest.raises(IndexError):
+            _ = A[k]
+        return
+    with anneal.default_device("interpreter"):
+        np.testing.assert_array_equal(np.asarray(A[k]), want)
+        new = X.copy()
+        new[k] = -1
+        np.testing.assert_array_equal(np.asarray(A.at[k].set(-1)), new)
+
+
+def test_values_broadcast_and_take_the_dtype() -> None:
+    assert anp.zeros((2, 2), "int32").at[:, 0].set([1.9, 2.1]).tolist() == [[1, 0], [2, 0]]
+    with pytest.raises(ValueError, match=r"at: values of shape \(3,\) do not broadcast to"):
+        anp.zeros((2, 2)).at[0].set([1, 2, 3])
+
+
+def test_other_updates() -> None:
+    x = anp.asarray([2.0, 4.0, 8.0])
+    assert x.at[1:].divide(2).tolist() == [2, 2, 4]
+    assert x.at[0].power(3).tolist() == [8, 4, 8]
+    assert x.at[0].subtract(3).tolist() == [-1, 4, 8]
+    assert x.at[[0, 0]].subtract(1).tolist() == [0, 4, 8]
+    assert x.at[[0, 0]].divide(2).tolist() == [0.5, 4, 8]
+    assert x.at[1:].apply(lambda v: v * v).tolist() == [2, 16, 64]
+    assert x.at[1:].get().tolist() == [4, 8]
+
+
+def test_a_mask_inside_jit() -> None:
+    f = anneal.jit(lambda x, m: x.at[m].set(0.0))
+    assert f(anp.arange(4.0), anp.asarray([True, False, True, False])).tolist() == [0, 1, 0, 3]
+    with pytest.raises(errors.NonConcreteBooleanIndexError, match="use anneal.numpy.where"):
+        anneal.jit(lambda x: x[x > 1])(anp.arange(4.0))
+
+
+def test_updates_outside_are_dropped_and_reads_outside_clamped() -> None:
+    x = anp.arange(3)
+    outside = anp.asarray([5, -7, 1])
+    assert x.at[outside].set(9).tolist() == [0, 9, 2]
+    assert x.at[outside].add(9).tolist() == [0, 10, 2]
+    assert x[outside].tolist() == [2, 0, 1]
+
+
+def test_the_last_of_several_wins() -> None:
+    assert anp.zeros(3).at[[1, 1, 1]].set([1.0, 2.0, 3.0]).tolist() == [0, 3, 0]
+
+
+def test_gradients() -> None:
+    g = anneal.grad(lambda x, v: (x.at[[0, 2]].set(v) * anp.arange(4.0)).sum(), (0, 1))
+    dx, dv = g(anp.ones(4), anp.ones(2))
+    assert dx.tolist() == [0, 1, 0, 3] and dv.tolist() == [0, 2]
+    dx, dv = anneal.grad(lambda x, v: (x.at[1:3].add(v) ** 2).sum(), (0, 1))(anp.ones(4), 2.0)
+    assert dx.tolist() == [2, 6, 6, 2] and dv.item() == 12
+    assert anneal.grad(lambda x: x[[1, 1, 2]].sum())(anp.ones(4)).tolist() == [0, 2, 1, 0]
+
+
+def test_labels_pick_one_of_each_row() -> None:
+    logits, labels = anp.asarray(X[0, 0]), anp.asarray([4, 0, 2, 1])
+    picked = logits[anp.arange(4), labels]
+    gathers = [u for u in toposort([picked.uop]) if u.op is ops.GATHER]
+    assert [(u.arg, u.shape) for u in gathers] == [(1, (4, 1))]
+    assert picked.tolist() == X[0, 0][np.arange(4), [4, 0, 2, 1]].tolist()
+
+
+def test_traced_indices() -> None:
+    f = anneal.jit(lambda x, i: (x[i], x[1:, i], x.at[i].add(1)))
+    a, b, c = f(anp.arange(9).reshape(3, 3), 2)
+    assert a.tolist() == [6, 7, 8] and b.tolist() == [5, 8] and c[2].tolist() == [7, 8, 9]
+
+
+def test_take() -> None:
+    i = np.array([[0, 2], [1, 1]])
+    np.testing.assert_array_equal(np.asarray(anp.take(A, i, 1)), np.take(X, i, 1))
+    np.testing.assert_array_equal(np.asarray(anp.take(A, [3, -1])), np.take(X, [3, -1]))
+    x = anp.asarray([1.0, 2.0])
+    assert str(anp.take(x, anp.asarray([0, 2, -3])).tolist()) == "[1.0, nan, nan]"
+    assert anp.take(x, anp.asarray([0, 2, -3]), mode="clip").tolist() == [1, 2, 1]
+    assert anp.take(x, anp.asarray([0, 2, -3]), mode="wrap").tolist() == [1, 1, 2]
+    with pytest.raises(ValueError, match="take: mode must be"):
+        anp.take(x, 0, mode="raise")
+    with pytest.raises(TypeError, match="take: indices must be integers"):
+        anp.take(x, [0.5])
+
+
+def test_take_along_axis() -> None:
+    i = np.argsort(-X, 2)
+    np.testing.assert_array_equal(np.asarray(anp.take_along_axis(A, i, 2)),
+                                  np.take_along_axis(X, i, 2))  # fmt: skip
+    one = np.zeros((1, 1, 1, 1), np.int32)
+    np.testing.assert_array_equal(np.asarray(anp.take_along_axis(A, one, -1)), X[..., :1])
+    with pytest.raises(ValueError, match="take_along_axis: x .* equally many axes"):
+        anp.take_along_axis(A, [0], 0)
+    with pytest.raises(ValueError, match="beyond axis 0, cannot broadcast"):
+        anp.take_along_axis(anp.zeros((2, 3)), np.zeros((1, 4), np.int32), 0)
+
+
+@pytest.mark.parametrize("key, error, message", [
+    (2, IndexError, "index 2 is out of range for axis of length 2"),
+    ((0, 0, 0, 0, 0), IndexError, r"5 indices for an array of shape \(2, 3, 4, 5\)"),
+    ((..., ...), IndexError, "only one ellipsis"),
+    (1.5, TypeError, "index arrays must be integers, got float32"),
+    ("a", TypeError, "an index must be of ints"),
+    ((np.zeros(2, int), np.zeros(3, int)), IndexError, "do not broadcast"),
+    (np.zeros((2, 2), bool), IndexError, "boolean index"),
+])  # fmt: skip
+def test_refusals(key: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        _ = A[key]
+
+
+def test_items_cannot_be_assigned() -> None:
+    with pytest.raises(TypeError, match=r"x.at\[i\].set\(v\)"):
+        A[0] = 1
