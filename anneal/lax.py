@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import anneal.numpy as anp
 from anneal.array import Array, asarray, make, promote
 from anneal.uop import dtypes, ops
-from anneal.uop.uop import UOp, show_shape
+from anneal.uop.dtypes import DType
+from anneal.uop.uop import UOp, const, show_shape
 
 
 def stop_gradient(x: Any) -> Array:
@@ -25,20 +27,25 @@ def conv_general_dilated(
 ) -> Array:
     """A convolution: lhs (n, c, *space), rhs (out, c, *kernel), result (n, out, *space).
 
-    `padding` is "VALID", "SAME" or (before, after) for each axis. Windows are index arithmetic:
-    nothing is unfolded. Raises ValueError where shapes do not fit.
+    `padding` is "VALID", "SAME" or (before, after) for each axis of space. Windows are index
+    arithmetic: nothing is unfolded. 16-bit floats are summed in float32. Raises ValueError where
+    shapes or counts do not fit.
+
+    >>> conv_general_dilated([[[1.0, 2.0, 3.0]]], [[[1.0, 1.0]]], (1,), "VALID").tolist()
+    [[[3.0, 5.0]]]
     """
+    name = "conv_general_dilated"
     (a, b), dtype, _ = promote(lhs, rhs)
-    if a.ndim != b.ndim or a.shape[1] != b.shape[1]:
-        raise ValueError(f"conv_general_dilated: lhs {show_shape(a.shape)} and rhs "
-                         f"{show_shape(b.shape)} need equally many axes and channels (axis 1)")
+    if a.ndim != b.ndim or a.ndim < 2 or a.shape[1] != b.shape[1]:
+        raise ValueError(f"{name}: lhs {show_shape(a.shape)} and rhs {show_shape(b.shape)} need "
+                         f"equally many axes, two or more, and equally many channels (axis 1)")
     n = a.ndim - 2
-    space, kernel = _ints(a.shape[2:]), _ints(b.shape[2:])
-    dilation = tuple(rhs_dilation or (1,) * n)
-    pads = _padding(padding, space, kernel, tuple(window_strides), dilation)
-    x = a.uop.pad([(0, 0), (0, 0), *pads])
+    space, kernel = _ints(name, "lhs", a.shape[2:]), _ints(name, "rhs", b.shape[2:])
+    strides = _steps(name, "window_strides", window_strides, n)
+    dilation = _steps(name, "rhs_dilation", rhs_dilation, n)
+    x = a.uop.pad([(0, 0), (0, 0), *_padding(name, padding, space, kernel, strides, dilation)])
     for i in range(n):
-        x = _windows(x, 2 + i, kernel[i], window_strides[i], dilation[i])
+        x = _windows(name, x, 2 + i, kernel[i], strides[i], dilation[i])
     out = x.shape[2 : 2 + n]
     full = (a.shape[0], b.shape[0], a.shape[1], *out, *kernel)
     wide = dtypes.float32 if dtype.is_float and dtype.bits == 16 else dtype
@@ -48,20 +55,101 @@ def conv_general_dilated(
     return make(summed.cast(dtype))
 
 
-def _ints(shape: Sequence[Any]) -> tuple[int, ...]:
+def reduce_window(
+    operand: Any,
+    init_value: bool | int | float,
+    computation: Callable[[Any, Any], Any],
+    window_dimensions: Sequence[int],
+    window_strides: Sequence[int] | None = None,
+    padding: str | Sequence[tuple[int, int]] = "VALID",
+    window_dilation: Sequence[int] | None = None,
+) -> Array:
+    """`operand` combined over every window; each argument has an entry for every axis.
+
+    `computation` is anneal.numpy's add, multiply, maximum or minimum, and `init_value`, which also
+    stands in the padding, its identity (0, 1, or the infinity or extreme integer that loses every
+    comparison). 16-bit floats are added and multiplied in float32. Raises ValueError for another
+    computation or value, or where windows do not fit.
+
+    >>> reduce_window([1.0, 5.0, 2.0], -anp.inf, anp.maximum, (2,), (1,), "VALID").tolist()
+    [5.0, 5.0]
+    """
+    name = "reduce_window"
+    a = asarray(operand)
+    how = _COMBINES.get(computation)
+    if how is None:
+        raise ValueError(f"{name}: computation must be anneal.numpy's add, multiply, maximum or "
+                         f"minimum, got {computation!r}")
+    identity = _identity(how, a.dtype)
+    if init_value != identity:
+        raise ValueError(f"{name}: init_value must be {identity}, the identity of "
+                         f"{computation.__name__} on {a.dtype}, got {init_value}")
+    n = a.ndim
+    shape = _ints(name, "operand", a.shape)
+    sizes = _steps(name, "window_dimensions", window_dimensions, n)
+    strides = _steps(name, "window_strides", window_strides, n)
+    dilation = _steps(name, "window_dilation", window_dilation, n)
+    pads = _padding(name, padding, shape, sizes, strides, dilation)
+    x = _padded(a.uop, pads, identity)
+    by = []
+    for i in range(n):
+        if sizes[i] != 1 or strides[i] != 1:
+            by.append(x.ndim)
+            x = _windows(name, x, i, sizes[i], strides[i], dilation[i])
+    exact = how in ("max", "min") or not a.dtype.is_float or a.dtype.bits != 16
+    out = (x if exact else x.cast(dtypes.float32)).reduce(how, by)
+    return make(out.cast(a.dtype), a.weak_type)
+
+
+_COMBINES: dict[Callable[..., Any], str] = {
+    anp.add: "add", anp.multiply: "mul", anp.maximum: "max", anp.minimum: "min"}  # fmt: skip
+
+
+def _identity(how: str, dtype: DType) -> int | float:
+    if how in ("add", "mul"):
+        return int(how == "mul")
+    if dtype.is_float:
+        return -anp.inf if how == "max" else anp.inf
+    return dtype.min if how == "max" else dtype.max
+
+
+def _padded(x: UOp, pads: list[tuple[int, int]], value: int | float) -> UOp:
+    if value == 0 or not any(lo or hi for lo, hi in pads):
+        return x.pad(pads)
+    inside = const(True, dtypes.bool_).expand(x.shape).pad(pads)
+    return inside.where(x.pad(pads), value)
+
+
+def _ints(name: str, argument: str, shape: Sequence[Any]) -> tuple[int, ...]:
     if not all(isinstance(d, int) for d in shape):
-        raise TypeError("conv_general_dilated: symbolic space is not supported")
+        raise TypeError(f"{name}: {argument} {show_shape(tuple(shape))} must have known lengths "
+                        f"where windows move")
     return tuple(shape)
 
 
-def _padding(padding: Any, space: tuple[int, ...], kernel: tuple[int, ...],
+def _steps(name: str, argument: str, given: Sequence[int] | None, n: int) -> tuple[int, ...]:
+    """One positive integer for each of n axes; None: ones."""
+    if given is None:
+        return (1,) * n
+    out = tuple(given)
+    if len(out) != n or any(s < 1 for s in out):
+        raise ValueError(f"{name}: {argument} needs {n} positive integers, one for each axis that "
+                         f"windows move along, got {out}")
+    return out
+
+
+def _padding(name: str, padding: Any, space: tuple[int, ...], kernel: tuple[int, ...],
              strides: tuple[int, ...], dilation: tuple[int, ...]) -> list[tuple[int, int]]:
     if not isinstance(padding, str):
-        return [(int(lo), int(hi)) for lo, hi in padding]
+        pairs = [(int(lo), int(hi)) for lo, hi in padding]
+        if len(pairs) != len(space) or any(lo < 0 or hi < 0 for lo, hi in pairs):
+            raise ValueError(f"{name}: padding needs {len(space)} pairs (before, after), none "
+                             f"negative, got {pairs}")
+        return pairs
     if padding == "VALID":
         return [(0, 0)] * len(space)
     if padding != "SAME":
-        raise ValueError(f"padding: expected 'SAME', 'VALID' or pairs, got {padding!r}")
+        raise ValueError(f"{name}: padding must be 'SAME', 'VALID' or pairs, got {padding!r}")
     out = []
     for d, k, s, e in zip(space, kernel, strides, dilation, strict=True):
         total = max(0, (-(-d // s) - 1) * s + (k - 1) * e + 1 - d)
@@ -69,13 +157,13 @@ def _padding(padding: Any, space: tuple[int, ...], kernel: tuple[int, ...],
     return out
 
 
-def _windows(x: UOp, axis: int, size: int, stride: int, dilation: int) -> UOp:
+def _windows(name: str, x: UOp, axis: int, size: int, stride: int, dilation: int) -> UOp:
     """Windows along `axis`: the places stay there, the window's own axis is appended."""
     length = x.shape[axis] - (size - 1) * dilation
     by = x.ndim
     if not isinstance(length, int) or length <= 0:
-        raise ValueError(f"conv_general_dilated: a window of {size} (dilation {dilation}) does "
-                         f"not fit in {x.shape[axis]}")
+        raise ValueError(f"{name}: a window of {size} (dilation {dilation}) does not fit in axis "
+                         f"{axis}, whose length with padding is {x.shape[axis]}")
     x = x.reshape((*x.shape, 1)).expand((*x.shape, size)).shear(axis, by, dilation, 0, length)
     if stride == 1:
         return x
