@@ -39,3 +39,8 @@ def no_display() -> Iterator[None]:
 def verify() -> bool:
     """`ANNEAL_VERIFY=1`: check the IR against its specification between the compiler's stages."""
     return os.environ.get("ANNEAL_VERIFY", "0") not in ("", "0")
+
+
+def fuse() -> bool:
+    """`ANNEAL_FUSE=0`: a kernel for every operation, to compare with."""
+    return os.environ.get("ANNEAL_FUSE", "1") != "0"

@@ -25,10 +25,12 @@ NAMES = ("webgpu", "interpreter")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What bounds a kernel: storage buffers it may bind, bytes of one binding."""
+    """What bounds a kernel: storage buffers it may bind, bytes of one binding; and whether
+    operations are fused at all."""
 
     max_buffers: int = 8
     max_binding_bytes: int = 128 << 20
+    fuse: bool = True
 
 
 class Storage(Protocol):
@@ -60,7 +62,7 @@ class Device(Protocol):
 
     def copy(self, storage: Any) -> Any: ...
 
-    def compile(self, graph: Graph, donate: frozenset[int]) -> Executable: ...
+    def compile(self, graph: Graph, donate: frozenset[int], limits: Limits) -> Executable: ...
 
 
 class DeviceError(errors.AnnealError, RuntimeError):
@@ -92,7 +94,7 @@ class Interpreter:
     def copy(self, storage: HostStorage) -> HostStorage:
         return HostStorage(storage.data)
 
-    def compile(self, graph: Graph, donate: frozenset[int]) -> Executable:
+    def compile(self, graph: Graph, donate: frozenset[int], limits: Limits) -> Executable:
         from anneal.interpret import evaluate
         from anneal.uop.symbolic import simplify
 
@@ -170,6 +172,7 @@ class default_device:  # noqa: N801  (a function to its users, and a context man
 
     def __init__(self, name: str) -> None:
         get(name)
+        self._before = tuple(_chosen)
         _chosen.append(name)
 
     def __enter__(self) -> None:
@@ -177,7 +180,7 @@ class default_device:  # noqa: N801  (a function to its users, and a context man
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:  # fmt: skip
-        _chosen.pop()
+        _chosen[:] = self._before
 
 
 def devices() -> list[str]:
@@ -188,10 +191,10 @@ def devices() -> list[str]:
 
 
 def limits() -> Limits:
-    """The limits of the device in force, lowered by `ANNEAL_MAX_BUFFERS`."""
+    """The limits of the device in force, lowered by `ANNEAL_MAX_BUFFERS` and `ANNEAL_FUSE`."""
     own = current().limits
-    most = config.max_buffers()
-    return own if most is None else Limits(min(most, own.max_buffers), own.max_binding_bytes)
+    most = config.max_buffers() or own.max_buffers
+    return Limits(min(most, own.max_buffers), own.max_binding_bytes, config.fuse())
 
 
 def upload(data: np.ndarray[Any, Any]) -> Any:
@@ -215,10 +218,11 @@ def read(storage: Any) -> np.ndarray[Any, Any]:
 def compile(graph: Graph, donate: frozenset[int]) -> Executable:
     """Compiles `graph` for the device in force, once for every structure."""
     device = current()
-    key = (device.name, graph.key(), donate, limits())
+    bounds = limits()
+    key = (device.name, graph.key(), donate, bounds)
     known = _compiled.get(key)
     if known is None:
-        known = _compiled[key] = device.compile(graph, donate)
+        known = _compiled[key] = device.compile(graph, donate, bounds)
         count("graphs_compiled")
     return known
 

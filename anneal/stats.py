@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 _counts: dict[str, int] = dict.fromkeys(
-    ("traces", "schedules", "kernels_compiled", "launches", "submissions", "live_bytes",
-     "peak_bytes"), 0)  # fmt: skip
+    ("traces", "schedules", "graphs_compiled", "kernels_rendered", "kernels_compiled", "pipelines",
+     "launches", "submissions", "buffers", "live_bytes", "peak_bytes"), 0)  # fmt: skip
 
 
 def count(name: str, by: int = 1) -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from anneal import config
 from anneal.lowering.linearize import Guarded, linearize
-from anneal.lowering.rangeify import points, stored_nodes
+from anneal.lowering.rangeify import every_operation, points, stored_nodes
 from anneal.lowering.schedule import Body, bodies
 from anneal.rules._decompose import RULES as DECOMPOSE
 from anneal.rules._lowering import RULES as LOWERING
@@ -97,8 +97,10 @@ def lower(graph: Graph, limits: object, donate: frozenset[int]) -> Plan:
     outputs = [_stored_form(u) for u in outputs]
     if config.verify():
         verify(outputs, "tensor")
-    stored = [u for u in stored_nodes(outputs, max_buffers - 1) if points(u.shape)]
-    kernels = bodies(stored, outputs, max_buffers)
+    fuse = bool(getattr(limits, "fuse", True))
+    nodes = stored_nodes(outputs, max_buffers - 1) if fuse else every_operation(outputs)
+    stored = [u for u in nodes if points(u.shape)]
+    kernels = bodies(stored, outputs, max_buffers if fuse else 0)
     if config.verify():
         verify([s for k in kernels for s in k.statements], "kernel")
     count("schedules")

@@ -20,8 +20,8 @@ _REDUCTION_VISITS = 1.5
 # A transcendental function costs about this many additions.
 _TRANSCENDENTAL = 10
 _REDUCTION = 1000
-# A store and a load, in additions: elementwise work dearer than a load for each visit is stored.
-_STORE, _LOAD = 4, 4
+# Elementwise work up to this costs less than the load that would replace it.
+_CHEAP = 8
 # A launch, in additions of the whole device: less work than this is done again instead.
 _LAUNCH = 8192
 # The longest expression in one kernel: shader compilers take more than linear time.
@@ -49,6 +49,15 @@ def stored_nodes(outputs: Sequence[UOp], max_inputs: int) -> list[UOp]:
     return [u for u in order if u in stored]
 
 
+def every_operation(outputs: Sequence[UOp]) -> list[UOp]:
+    """The schedule without fusion: every operation but movement, and the products that a sum
+    reads, in a buffer."""
+    order = toposort(outputs)
+    summed = {u.src[0] for u in order if u.op is ops.REDUCE}
+    return [u for u in order if u in outputs and u.op is not ops.PARAM or not (
+        u.op in _LEAVES or u.op in ops.MOVEMENT or u in summed and u.op is ops.MUL)]  # fmt: skip
+
+
 def _store_what_would_repeat(order: list[UOp], stored: set[UOp]) -> None:
     """From the outputs down: visits, and the kernels that want a node, decide."""
     visits: dict[UOp, float] = {}
@@ -63,9 +72,8 @@ def _store_what_would_repeat(order: list[UOp], stored: set[UOp]) -> None:
             if _is_contraction(u):
                 repeated = len(homes[u]) > 1 or times > _REDUCTION_VISITS
             else:
-                again = work[u] * (times - 1)
-                repeated = (u.op not in ops.MOVEMENT and again > _STORE + _LOAD * times
-                            and again * size > _LAUNCH)  # fmt: skip
+                repeated = (u.op not in ops.MOVEMENT and work[u] > _CHEAP
+                            and work[u] * (times - 1) * size > _LAUNCH)  # fmt: skip
             if repeated:
                 stored.add(u)
         if u in stored:

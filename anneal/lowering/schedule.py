@@ -75,7 +75,8 @@ class _Group:
 
 
 def bodies(stored: Sequence[UOp], outputs: Iterable[UOp], max_buffers: int) -> list[Body]:
-    """The kernels that compute the stored nodes, in order."""
+    """The kernels that compute the stored nodes, in order, none binding more than `max_buffers`
+    where that is possible; with 0 every node is a kernel of its own."""
     return _Scheduler(stored, frozenset(outputs), max_buffers).run()
 
 

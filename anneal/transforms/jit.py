@@ -282,12 +282,12 @@ def _buffers(arrays: Sequence[Array]) -> list[UOp]:
 
 def _lazily(graph: Graph, donated: frozenset[int]) -> Callable[[Sequence[Any]], list[Any]]:
     """Compiles at the first run, so that `lower` and inlining need no device."""
-    executables: dict[tuple[str, int | None], Callable[[Sequence[Any]], list[Any]]] = {}
+    executables: dict[Any, Callable[[Sequence[Any]], list[Any]]] = {}
 
     def run(storages: Sequence[Any]) -> list[Any]:
-        from anneal import config, device
+        from anneal import device
 
-        target = (device.current().name, config.max_buffers())
+        target = (device.current().name, device.limits())
         executable = executables.get(target)
         if executable is None:
             executable = executables[target] = device.compile(graph, donated)

@@ -327,6 +327,8 @@ class UOp:
 # -- constants, leaves -----------------------------------------------------------------------------
 
 _NAN = math.nan
+# Half way between the greatest bfloat16 and the next power of two.
+_BFLOAT16_OVERFLOW = (2 - 2**-8) * 2.0**127
 
 
 def const(value: Scalar, dtype: DType) -> UOp:
@@ -348,10 +350,11 @@ def round_float(value: float, dtype: DType) -> float:
     if dtype.bits == 64 or value in (math.inf, -math.inf):
         return value
     if dtype.name == "bfloat16":
+        if abs(value) >= _BFLOAT16_OVERFLOW:
+            return math.copysign(math.inf, value)
         _, exponent = math.frexp(value)
         ulp = max(exponent, -125) - 8
-        out = math.ldexp(round(math.ldexp(value, -ulp)), ulp)
-        return math.copysign(math.inf, value) if abs(out) > 3.3895313892515355e38 else out
+        return math.ldexp(round(math.ldexp(value, -ulp)), ulp)
     code = "f" if dtype.bits == 32 else "e"
     try:
         return float(struct.unpack(code, struct.pack(code, value))[0])

@@ -219,9 +219,7 @@ class WebGPU:
         self.pipelines[kernel.source] = made
         return made
 
-    def compile(self, graph: Graph, donate: frozenset[int]) -> Loaded:
-        most = config.max_buffers() or self.limits.max_buffers
-        limits = Limits(min(most, self.limits.max_buffers), self.limits.max_binding_bytes)
+    def compile(self, graph: Graph, donate: frozenset[int], limits: Limits) -> Loaded:
         return Loaded(self, lower(graph, limits, donate))
 
 
@@ -235,39 +233,34 @@ class Loaded:
         self.pipelines = [device.pipeline(launch.kernel) for launch in plan.launches]
         self.scratch = {i: Storage(device, s.dtype, s.size) for i, s in enumerate(plan.slots)
                         if s.kind == "temp"}  # fmt: skip
-        self.taken = {s.alias for s in plan.slots if s.alias is not None}
         self.bound: dict[tuple[int, ...], list[tuple[Any, Any, tuple[int, int, int]]]] = {}
 
     def __call__(self, inputs: Sequence[Any]) -> list[Storage]:
         inputs = [s if type(s) is Storage else self.device.upload(read(s)) for s in inputs]
-        slots = self.plan.slots
-        storages: list[Storage] = []
-        buffers: list[Any] = []  # as bound: a donated storage gives its buffer away below
-        for i, slot in enumerate(slots):
-            storage = self._storage(i, slot, inputs, storages)
-            storages.append(storage)
-            buffers.append(storage.buffer)
+        for i, given in enumerate(inputs):
+            if given.deleted:
+                raise DeviceError(f"input {i} was donated and is deleted")
+        storages = [self._storage(i, slot, inputs) for i, slot in enumerate(self.plan.slots)]
         if self.plan.launches:
-            self._submit(buffers)
+            self._submit([s.buffer for s in storages])
+        # Only now that all went well do donated storages give their buffers away.
+        for i, slot in enumerate(self.plan.slots):
+            if slot.alias is not None and storages[i] is storages[slot.alias]:
+                buffer = storages[slot.alias].take()
+                storages[i] = Storage(self.device, slot.dtype, slot.size, buffer)
         return [storages[i] for i in self.plan.outputs]
 
-    def _storage(self, i: int, slot: Slot, inputs: Sequence[Storage],
-                 so_far: list[Storage]) -> Storage:  # fmt: skip
+    def _storage(self, i: int, slot: Slot, inputs: Sequence[Storage]) -> Storage:
         if slot.kind == "input":
-            given = inputs[slot.position]
-            if given.deleted:
-                raise DeviceError(f"input {slot.position} was donated and is deleted")
-            return given
+            return inputs[slot.position]
         if slot.kind == "temp":
             return self.scratch[i]
         if slot.alias is None:
             return Storage(self.device, slot.dtype, slot.size)
-        given = so_far[slot.alias]
-        if sum(s is given for s in inputs) > 1 or given.deleted:
+        given = inputs[self.plan.slots[slot.alias].position]
+        if sum(s is given for s in inputs) > 1:
             return self.device.copy(given)  # another input reads the memory that is written here
-        out = Storage(self.device, slot.dtype, slot.size, given.buffer)
-        given.take()
-        return out
+        return given
 
     def _submit(self, bound: list[Any]) -> None:
         key = tuple([id(b) for b in bound])

@@ -1,0 +1,65 @@
+"""Kernel counts, and that fusion changes no result: fused, unfused, few buffers, interpreted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import anneal
+from anneal import tree
+from tests import programs
+from tests.programs import Program
+
+SMALL, LARGE = programs.small(), programs.large()
+
+
+def _run(p: Program, device: str) -> list[Any]:
+    with anneal.default_device(device):
+        return [np.asarray(v) for v in tree.leaves(anneal.jit(p.function)(*p.args))]
+
+
+def _close(got: list[Any], want: list[Any]) -> None:
+    for g, w in zip(got, want, strict=True):
+        assert g.dtype == w.dtype
+        np.testing.assert_allclose(g, w, rtol=2e-3, atol=2e-4 * max(1.0, np.abs(w).max(initial=0)))
+
+
+@pytest.mark.parametrize("p", LARGE, ids=lambda p: p.name)
+def test_at_most_so_many_kernels(p: Program) -> None:
+    with anneal.default_device("webgpu"):
+        assert len(anneal.jit(p.function).lower(*p.args).kernels) <= p.ceiling
+
+
+@pytest.mark.parametrize("p", SMALL, ids=lambda p: p.name)
+def test_fused_agrees_with_the_interpreter(p: Program) -> None:
+    _close(_run(p, "webgpu"), _run(p, "interpreter"))
+
+
+@pytest.mark.parametrize("p", SMALL[-8:], ids=lambda p: p.name)
+def test_eight_buffers_are_enough(p: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANNEAL_MAX_BUFFERS", "8")
+    with anneal.default_device("webgpu"):
+        kernels = anneal.jit(p.function).lower(*p.args).kernels
+    assert max(len(k.params) for k in kernels) <= 8
+    _close(_run(p, "webgpu"), _run(p, "interpreter"))
+
+
+@pytest.mark.parametrize("p", SMALL, ids=lambda p: p.name)
+def test_unfused_agrees_with_the_interpreter(p: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    want = _run(p, "interpreter")
+    monkeypatch.setenv("ANNEAL_FUSE", "0")
+    _close(_run(p, "webgpu"), want)
+
+
+def test_identical_layers_are_compiled_once() -> None:
+    def step(layers: int) -> set[str]:
+        params = programs.gpt_params(layers, 32, 16, 50)
+        tokens = programs.labels(50, 2, 16)
+        args = (params, programs.adam_state(params), tokens, tokens)
+        with anneal.default_device("webgpu"):
+            lowered = anneal.jit(programs.adam_step(programs.gpt_loss)).lower(*args)
+            return {k.source for k in lowered.kernels}
+
+    assert len(step(6)) <= len(step(3))
