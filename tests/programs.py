@@ -201,7 +201,7 @@ def _rows(x: Any, y: Any) -> list[Program]:
                 "the epilogue of the convolution"),
         Program("embedding and its gradient", 3,
                 anneal.value_and_grad(lambda e, t, g: (e[t] * g).sum()),
-                (normal(50, 32), y % 50, normal(len(y), 32)), "the value, and the scattered gradient"),
+                (normal(50, 32), y % 50, normal(len(y), 32)), "the value; the scattered gradient"),
     ]  # fmt: skip
 
 
