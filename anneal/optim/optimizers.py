@@ -1,61 +1,57 @@
-"""SGD, momentum and Adam; states are pytrees."""
+"""SGD, momentum, Adam, AdamW and RMSprop: chains of transformations.
+
+>>> import anneal, anneal.numpy as anp
+>>> from anneal import optim
+>>> optimizer = optim.adam(0.1)
+>>> params = anp.asarray([1.0, -1.0])
+>>> state = optimizer.init(params)
+>>> grads = anneal.grad(lambda p: (p * p).sum())(params)
+>>> updates, state = optimizer.update(grads, state, params)
+>>> anp.round(optim.apply_updates(params, updates), 3).tolist() == anp.asarray([0.9, -0.9]).tolist()
+True
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
-import anneal.numpy as anp
-from anneal import tree
-
-
-class GradientTransformation(NamedTuple):
-    """`init(params) -> state`; `update(grads, state, params=None) -> (updates, state)`."""
-
-    init: Callable[[Any], Any]
-    update: Callable[..., tuple[Any, Any]]
+from anneal.optim.transformations import (
+    GradientTransformation,
+    Schedule,
+    add_decayed_weights,
+    chain,
+    scale_by_adam,
+    scale_by_learning_rate,
+    scale_by_rms,
+    trace,
+)
 
 
-def apply_updates(params: Any, updates: Any) -> Any:
-    """params + updates, leaf by leaf."""
-    return tree.map(lambda p, u: p + u, params, updates)
+def sgd(learning_rate: float | Schedule, momentum: float | None = None,
+        nesterov: bool = False) -> GradientTransformation:  # fmt: skip
+    """Steps of -learning_rate times the gradient, or its decaying sum if `momentum` is given."""
+    step = scale_by_learning_rate(learning_rate)
+    return step if momentum is None else chain(trace(momentum, nesterov), step)
 
 
-def sgd(learning_rate: float) -> GradientTransformation:
-    """Steps of -learning_rate * gradient."""
-
-    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        return tree.map(lambda g: g * -learning_rate, grads), state
-
-    return GradientTransformation(lambda params: (), update)
+def momentum(learning_rate: float | Schedule, decay: float = 0.9,
+             nesterov: bool = False) -> GradientTransformation:  # fmt: skip
+    """Steps along a decaying sum of gradients (B. T. Polyak, 1964): sgd with momentum."""
+    return sgd(learning_rate, decay, nesterov)
 
 
-def momentum(learning_rate: float, decay: float = 0.9) -> GradientTransformation:
-    """Steps along a decaying sum of gradients (B. T. Polyak, 1964)."""
-
-    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        trace = tree.map(lambda t, g: t * decay + g, state, grads)
-        return tree.map(lambda t: t * -learning_rate, trace), trace
-
-    return GradientTransformation(lambda params: tree.map(anp.zeros_like, params), update)
-
-
-def adam(learning_rate: float, b1: float = 0.9, b2: float = 0.999,
-         eps: float = 1e-8) -> GradientTransformation:  # fmt: skip
+def adam(learning_rate: float | Schedule, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8,
+         eps_root: float = 0.0) -> GradientTransformation:  # fmt: skip
     """Adam with corrected bias (D. P. Kingma and J. Ba, 2014)."""
+    return chain(scale_by_adam(b1, b2, eps, eps_root), scale_by_learning_rate(learning_rate))
 
-    def init(params: Any) -> Any:
-        zeros = tree.map(anp.zeros_like, params)
-        return {"count": anp.zeros((), "int32"), "mean": zeros, "square": zeros}
 
-    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        count = state["count"] + 1
-        mean = tree.map(lambda m, g: m * b1 + g * (1 - b1), state["mean"], grads)
-        square = tree.map(lambda v, g: v * b2 + g * g * (1 - b2), state["square"], grads)
-        steps = count.astype("float32")
-        first, second = 1 - anp.power(b1, steps), 1 - anp.power(b2, steps)
-        updates = tree.map(
-            lambda m, v: m / first * -learning_rate / (anp.sqrt(v / second) + eps), mean, square)
-        return updates, {"count": count, "mean": mean, "square": square}
+def adamw(learning_rate: float | Schedule, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8,
+          eps_root: float = 0.0, weight_decay: float = 1e-4) -> GradientTransformation:  # fmt: skip
+    """Adam with weight decay apart from the gradient (I. Loshchilov and F. Hutter, 2017)."""
+    return chain(scale_by_adam(b1, b2, eps, eps_root), add_decayed_weights(weight_decay),
+                 scale_by_learning_rate(learning_rate))  # fmt: skip
 
-    return GradientTransformation(init, update)
+
+def rmsprop(learning_rate: float | Schedule, decay: float = 0.9,
+            eps: float = 1e-8) -> GradientTransformation:  # fmt: skip
+    """Steps over the root of the average of squared gradients (T. Tieleman, G. Hinton, 2012)."""
+    return chain(scale_by_rms(decay, eps), scale_by_learning_rate(learning_rate))

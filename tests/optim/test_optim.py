@@ -1,0 +1,80 @@
+"""anneal.optim against optax (data/record_optax.py)."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import anneal
+import anneal.numpy as anp
+from anneal import optim, tree
+
+DATA = Path(__file__).parents[1] / "data"
+OPTAX = np.load(DATA / "optax.npz")
+
+
+def _record() -> Any:
+    spec = importlib.util.spec_from_file_location("record_optax", DATA / "record_optax.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+RECORD = _record()
+
+
+@pytest.mark.parametrize("name", RECORD.OPTIMIZERS)
+def test_steps_are_those_of_optax(name: str) -> None:
+    got = RECORD.descend(optim, anneal.grad, anp.asarray, name)
+    np.testing.assert_allclose(got, OPTAX[name], 1e-5, 1e-6)
+
+
+@pytest.mark.parametrize("name", RECORD.OPTIMIZERS)
+def test_a_jitted_step_is_traced_once(name: str) -> None:
+    optimizer = RECORD.OPTIMIZERS[name](optim)
+    traces = []
+
+    def step(params: Any, state: Any) -> Any:
+        traces.append(1)
+        grads = tree.map(lambda p: p * 2, params)
+        updates, state = optimizer.update(grads, state, params)
+        return optim.apply_updates(params, updates), state
+
+    jitted = anneal.jit(step, donate_argnums=(0, 1))
+    params = {"w": anp.asarray([1.0, -2.0]), "b": anp.ones(())}
+    state = optimizer.init(params)
+    for _ in range(4):
+        params, state = jitted(params, state)
+    assert len(traces) == 1 and abs(params["w"].tolist()[0]) < 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam", "adamw", "rmsprop", "cosine"])
+def test_parameters_and_states_keep_their_dtype(name: str, dtype: str) -> None:
+    optimizer = RECORD.OPTIMIZERS[name](optim)
+    params = anp.ones(3, dtype)
+    before = optimizer.init(params)
+    updates, after = optimizer.update(params, before, params)
+    assert optim.apply_updates(params, updates).dtype.name == dtype
+    kinds = [[leaf.dtype for leaf in tree.leaves(s)] for s in (before, after)]
+    assert kinds[0] == kinds[1]
+
+
+def test_global_norm() -> None:
+    assert optim.global_norm({"a": anp.asarray([3.0]), "b": [anp.asarray(4.0)]}).item() == 5
+    clipped, _ = optim.clip_by_global_norm(1.0).update([anp.asarray([3.0, 4.0])], ())
+    np.testing.assert_allclose(np.asarray(clipped[0]), [0.6, 0.8], 1e-6)
+
+
+def test_refusals() -> None:
+    with pytest.raises(ValueError, match="pass params to update"):
+        optim.add_decayed_weights(0.1).update([anp.ones(1)], ())
+    with pytest.raises(ValueError, match="the state has 1 parts for 2"):
+        optim.adam(0.1).update([anp.ones(1)], ((),))
+    with pytest.raises(ValueError, match="decay_steps must be positive, got 0"):
+        optim.cosine_decay_schedule(0.1, 0)
