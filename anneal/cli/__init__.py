@@ -34,8 +34,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-
-
 def _positive(text: str) -> int:
     n = int(text)
     if n < 1:
@@ -65,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("command", help="train or doctor")
     parser.add_argument("model", nargs="?", help="train: mlp or conv")
-    parser.add_argument("--steps", type=_positive, help="training steps (mlp 1500, conv 600)")
+    parser.add_argument("--steps", type=_positive, help="training steps (mlp 1500, conv 400)")
     parser.add_argument("--batch", type=_positive, default=64, help="images a step (64)")
     parser.add_argument("--lr", type=_rate, default=2e-3, help="Adam's learning rate (0.002)")
     parser.add_argument("--seed", type=int, default=0, help="of parameters and batches (0)")

@@ -52,7 +52,7 @@ def _conv(params: Any, images: Any) -> Any:
     return nn.dense(params["dense"], anp.reshape(x, (n, 32 * 16)))
 
 
-MODELS = {"mlp": Model(_mlp_init, _mlp, 1500), "conv": Model(_conv_init, _conv, 600)}
+MODELS = {"mlp": Model(_mlp_init, _mlp, 1500), "conv": Model(_conv_init, _conv, 400)}
 
 
 def train(args: argparse.Namespace) -> None:
@@ -120,7 +120,9 @@ def _describe(loss_of: Any, jitted: Any, params: Any, state: Any, batch: Any) ->
     both = len(anneal.jit(anneal.value_and_grad(loss_of)).lower(params, *batch).kernels)
     fused = len(jitted.lower(params, state, *batch).kernels)
     print(f"device {current}")
-    where = "" if current == "webgpu" else " (as webgpu launches them; the interpreter has none)"
+    most = device.limits().max_buffers
+    where = "" if current == "webgpu" else (
+        f"\n(on WebGPU with {most} storage buffers a kernel; the {current} has no kernels)")
     counts = f"forward {forward}, with backward {both}, with the update {fused}"
     print(f"kernels a step: {counts}{where}")
 
