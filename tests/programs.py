@@ -10,6 +10,7 @@ import numpy as np
 import anneal
 import anneal.numpy as anp
 from anneal import nn, optim, tree
+from anneal.optim.transformations import EmptyState, ScaleByAdamState
 
 
 class Program(NamedTuple):
@@ -138,8 +139,9 @@ def adam_step(loss: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def adam_state(params: Any) -> Any:
-    return {"count": np.int32(3), "mean": tree.map(lambda a: a * np.float32(0.1), params),
-            "square": tree.map(lambda a: a * a * np.float32(0.1), params)}  # fmt: skip
+    adam = ScaleByAdamState(np.int32(3), tree.map(lambda a: a * np.float32(0.1), params),
+                            tree.map(lambda a: a * a * np.float32(0.1), params))  # fmt: skip
+    return adam, EmptyState()
 
 
 def adam_update(w: Any, m: Any, v: Any, g: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,7 +61,7 @@ CONVOLUTIONS = [
 @pytest.mark.parametrize(("x", "w", "strides", "pads", "dilation"), CONVOLUTIONS)
 def test_convolutions(x: Any, w: Any, strides: Any, pads: Any, dilation: Any) -> None:
     a, b = floats(*x), floats(*w)
-    got = np.asarray(lax.conv_general_dilated(a, b, strides, pads, dilation))
+    got = np.asarray(lax.conv_general_dilated(a, b, strides, pads, rhs_dilation=dilation))
     np.testing.assert_allclose(got, convolved(a, b, strides, pads, dilation), 2e-5, 2e-5)
 
 
@@ -69,7 +70,7 @@ def test_convolutions(x: Any, w: Any, strides: Any, pads: Any, dilation: Any) ->
     (9, 1, 4, 1, (0, 0)), (7, 3, 1, 2, (2, 2)), (5, 2, 3, 1, (0, 0))])  # fmt: skip
 def test_same_pads_as_xla(size: int, kernel: int, stride: int, dilation: int, pads: Any) -> None:
     a, b = floats(1, 2, size), floats(3, 2, kernel)
-    got = lax.conv_general_dilated(a, b, (stride,), "SAME", (dilation,))
+    got = lax.conv_general_dilated(a, b, (stride,), "SAME", None, (dilation,))
     assert got.shape == (1, 3, -(-size // stride))
     want = convolved(a, b, (stride,), [pads], (dilation,))
     np.testing.assert_allclose(np.asarray(got), want, 2e-5, 2e-5)
@@ -89,7 +90,10 @@ def test_gradients_of_convolutions(
 ) -> None:
     """A convolution is linear in each argument: <dy, conv(v, w)> = <dx, v>, and so for w."""
     a, b = floats(*x), floats(*w)
-    y, vjp = anneal.vjp(lambda p, q: lax.conv_general_dilated(p, q, strides, pads, dilation), a, b)
+    def f(p: Any, q: Any) -> Any:
+        return lax.conv_general_dilated(p, q, strides, pads, rhs_dilation=dilation)
+
+    y, vjp = anneal.vjp(f, a, b)
     dy = floats(*y.shape)
     da, db = (np.asarray(g).astype(np.float64) for g in vjp(anp.asarray(dy)))
     va, vb = floats(*x), floats(*w)
@@ -118,7 +122,7 @@ def test_refused_convolutions(
     x: Any, w: Any, strides: Any, pads: Any, dilation: Any, fragment: str
 ) -> None:
     with pytest.raises(ValueError, match="conv_general_dilated: ") as caught:
-        lax.conv_general_dilated(anp.ones(x), anp.ones(w), strides, pads, dilation)
+        lax.conv_general_dilated(anp.ones(x), anp.ones(w), strides, pads, None, dilation)
     assert fragment in str(caught.value)
 
 
@@ -175,3 +179,66 @@ def test_refused_windows() -> None:
 
 def test_stop_gradient() -> None:
     assert anneal.grad(lambda x: x * lax.stop_gradient(x))(3.0).item() == 3.0
+
+
+def test_groups_convolve_apart() -> None:
+    x, w = floats(2, 6, 5, 5), floats(9, 2, 3, 3)
+    got = lax.conv_general_dilated(x, w, (1, 2), "SAME", feature_group_count=3)
+    parts = [lax.conv_general_dilated(x[:, 2 * g : 2 * g + 2], w[3 * g : 3 * g + 3], (1, 2), "SAME")
+             for g in range(3)]  # fmt: skip
+    np.testing.assert_allclose(np.asarray(got), np.concatenate(parts, 1), 1e-5, 1e-5)
+    with pytest.raises(ValueError, match=r"equally many channels \(axis 1\) in 4 groups"):
+        lax.conv_general_dilated(x, w, (1, 1), "SAME", feature_group_count=4)
+
+
+def test_axes_in_another_order() -> None:
+    x, w = floats(2, 3, 6, 5), floats(4, 3, 3, 2)
+    want = np.asarray(lax.conv_general_dilated(x, w, (1, 1), "VALID"))
+    got = lax.conv_general_dilated(x.transpose(0, 2, 3, 1), w.transpose(2, 3, 1, 0), (1, 1),
+                                   "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    np.testing.assert_allclose(np.asarray(got), want.transpose(0, 2, 3, 1), 1e-5, 1e-5)
+    mixed = lax.conv_general_dilated(x, w, (1, 1), "VALID",
+                                     dimension_numbers=("NCHW", "OIHW", "HWNC"))
+    np.testing.assert_allclose(np.asarray(mixed), want.transpose(2, 3, 0, 1), 1e-5, 1e-5)
+    for numbers in (("NHW", "HWIO", "NHWC"), ("NHWC", "HWIC", "NHWC"), ("NHWC", "HWIO")):
+        with pytest.raises(ValueError, match="conv_general_dilated: dimension_numbers"):
+            lax.conv_general_dilated(x, w, (1, 1), "VALID", dimension_numbers=numbers)
+
+
+def test_zeros_between_the_elements_of_lhs() -> None:
+    x, w = floats(1, 2, 4, 3), floats(3, 2, 2, 3)
+    spread = np.zeros((1, 2, 7, 7), np.float32)
+    spread[:, :, ::2, ::3] = x
+    want = lax.conv_general_dilated(spread, w, (1, 1), [(1, 1), (2, 2)])
+    got = lax.conv_general_dilated(x, w, (1, 1), [(1, 1), (2, 2)], lhs_dilation=(2, 3))
+    np.testing.assert_allclose(np.asarray(got), np.asarray(want), 1e-5, 1e-5)
+
+
+def test_dynamic_slices() -> None:
+    x = np.arange(20, dtype=np.int32).reshape(4, 5)
+    f = anneal.jit(lambda x, i, j: lax.dynamic_slice(x, (i, j), (2, 3)))
+    for i, j, want in ((1, 2, x[1:3, 2:5]), (3, 9, x[2:, 2:]), (-1, -4, x[2:, 1:4])):
+        np.testing.assert_array_equal(np.asarray(f(x, i, j)), want)
+    g = anneal.jit(lambda x, v, i, j: lax.dynamic_update_slice(x, v, (i, j)))
+    for i, j, a, b in ((1, 2, 1, 2), (3, 9, 2, 2), (0, -4, 0, 1)):
+        want = x.copy()
+        want[a : a + 2, b : b + 3] = -1
+        np.testing.assert_array_equal(np.asarray(g(x, -np.ones((2, 3)), i, j)), want)
+    with pytest.raises(ValueError, match=r"dynamic_slice: size 6 does not fit axis 1"):
+        lax.dynamic_slice(x, (0, 0), (2, 6))
+    with pytest.raises(ValueError, match=r"dynamic_update_slice: update \(5, 1\)"):
+        lax.dynamic_update_slice(x, np.zeros((5, 1)), (0, 0))
+
+
+def test_error_functions() -> None:
+    x = np.linspace(-5, 5, 201).astype(np.float32)
+    want = [math.erf(float(v)) for v in x]
+    np.testing.assert_allclose(np.asarray(lax.erf(x)), want, 1e-6, 1e-7)
+    y = np.linspace(-0.999, 0.999, 99).astype(np.float32)
+    np.testing.assert_allclose(np.asarray(lax.erf(lax.erf_inv(y))), y, 2e-6, 1e-7)
+    assert lax.erf_inv(anp.asarray([-1.0, 0.0, 1.0])).tolist() == [-np.inf, 0, np.inf]
+    assert np.isnan(lax.erf_inv(1.5).item()) and np.isnan(lax.erf(np.float32("nan")).item())
+    slope = anneal.grad(lambda v: lax.erf(v))(0.0).item()
+    np.testing.assert_allclose(slope, 2 / math.sqrt(math.pi), 1e-6)
+    slope = anneal.grad(lambda v: lax.erf_inv(v))(0.0).item()
+    np.testing.assert_allclose(slope, math.sqrt(math.pi) / 2, 1e-6)

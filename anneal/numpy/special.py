@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,5 +72,6 @@ def erf_inv(x: Any) -> Array:
     for c, t in zip(_CENTRAL[1:], _TAIL[1:], strict=True):
         p = central.where(w.const_like(c), w.const_like(t)) + p * w
     end = u.alu(ops.ABS).eq(1.0)
-    out = end.where(u * float("inf"), p * u)
+    infinite = (u < 0).where(u.const_like(-math.inf), u.const_like(math.inf))
+    out = end.where(infinite, p * u)
     return make(out.cast(a.dtype), a.weak_type)
