@@ -79,7 +79,9 @@ class _Maker:
         return self.made[top]
 
     def _load(self, u: UOp, index: Index) -> UOp:
-        index = tuple(simplify(index))
+        # An axis of length 1 has one element, whatever the index that a padding's condition guards.
+        one = [ZERO if d == 1 else x for x, d in zip(index, u.shape, strict=True)]
+        index = tuple(simplify(one))
         load = UOp(ops.LOAD, u.dtype, (self.args[u], flat(index, u.shape)))
         self.loads[load] = (u, index)
         return load

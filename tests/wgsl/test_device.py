@@ -100,3 +100,11 @@ def test_a_sum_of_forty_arrays_with_eight_buffers(monkeypatch: pytest.MonkeyPatc
     f = anneal.jit(lambda xs: sum(xs[1:], xs[0]))
     assert max(len(k.params) for k in f.lower([anp.asarray(x) for x in xs]).kernels) <= 8
     np.testing.assert_allclose(np.asarray(f([anp.asarray(x) for x in xs])), np.full(4, 780.0))
+
+
+def test_a_sum_that_is_padded_along_an_axis_of_length_one() -> None:
+    x = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    with anneal.default_device("webgpu"):
+        got = anp.pad(anp.sum(x[:1], 2), ((0, 1), (0, 0)))[:, :, None] + x
+        want = np.pad(x[:1].sum(2), ((0, 1), (0, 0)))[:, :, None] + x
+        np.testing.assert_array_equal(np.asarray(got), want)
