@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.symbolic import simplify
-from anneal.uop.uop import Dim, Shape, UOp, const, dim_uop, rebuild, toposort
+from anneal.uop.uop import Dim, Shape, UOp, const, dim_uop, rebuild, same_dim, toposort
 
 Index = tuple[UOp, ...]
 Want = tuple[UOp, Index]
@@ -175,7 +175,7 @@ def moved(u: UOp, index: Index) -> tuple[Index, UOp]:
     """Where the movement op `u` reads its source for `index`, and whether it does (else 0)."""
     old = u.src[0].shape
     if u.op is ops.RESHAPE:
-        return _unflatten(flat(index, u.shape), old), _TRUE
+        return _reshaped(index, u.shape, old), _TRUE
     if u.op is ops.PERMUTE:
         back = {a: i for i, a in enumerate(u.arg)}
         return tuple(index[back[i]] for i in range(len(old))), _TRUE
@@ -210,6 +210,49 @@ def flat(index: Index, shape: Shape) -> UOp:
     for x, d in zip(index, shape, strict=True):
         out = out * dim_uop(d) + x
     return simplify([out])[0]
+
+
+def _reshaped(index: Index, new: Shape, old: Shape) -> Index:
+    """The index in `old` of the element at `index` in `new`: axes in groups of equal length, so an
+    axis that a reshape leaves alone keeps its index as it is, in range or not."""
+    out: list[UOp] = [ZERO] * len(old)
+    theirs = [i for i, d in enumerate(new) if d != 1]
+    ours = [i for i, d in enumerate(old) if d != 1]
+    while theirs or ours:
+        group, into = _equal_lengths(new, old, theirs, ours)
+        part = tuple(index[i] for i in group)
+        if len(group) != 1 or len(into) != 1:
+            shape = tuple(old[i] for i in into)
+            part = _unflatten(flat(part, tuple(new[i] for i in group)), shape)
+        for i, x in zip(into, part, strict=True):
+            out[i] = x
+        theirs, ours = theirs[len(group) :], ours[len(into) :]
+    return tuple(out)
+
+
+def _equal_lengths(new: Shape, old: Shape, theirs: list[int],
+                   ours: list[int]) -> tuple[list[int], list[int]]:  # fmt: skip
+    """The fewest leading axes of both whose lengths multiply to the same."""
+    if theirs and ours and same_dim(new[theirs[0]], old[ours[0]]):
+        return theirs[:1], ours[:1]
+    n = m = 1
+    a = b = 0
+    while not (a and b and n == m):
+        if a < len(theirs) and (n <= m or b == len(ours)):
+            d = new[theirs[a]]
+            a += 1
+        elif b < len(ours):
+            d = old[ours[b]]
+            b += 1
+            if isinstance(d, int):
+                m *= d
+                continue
+        else:
+            break
+        if not isinstance(d, int):
+            return theirs, ours  # symbolic lengths: all at once
+        n *= d
+    return theirs[:a], ours[:b]
 
 
 def _unflatten(flat: UOp, shape: Shape) -> Index:

@@ -1,0 +1,59 @@
+"""The text of kernels: index arithmetic without needless division."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import anneal
+import anneal.numpy as anp
+from anneal import lax, nn
+from anneal.lowering.plan import lower
+
+
+class _Limits:
+    max_buffers = 32
+
+
+def sources(f: Any, *shapes: tuple[int, ...]) -> list[str]:
+    """The kernels of `f` on float32 arguments of these shapes."""
+    lowered = anneal.jit(f).lower(*[np.zeros(s, np.float32) for s in shapes])
+    plan = lower(lowered.graph, _Limits(), frozenset())
+    return [launch.kernel.source for launch in plan.launches]
+
+
+def divisions(kernels: list[str]) -> list[str]:
+    """Lines that divide integers, but for those that unflatten the invocation's number."""
+    bodies = [text[text.index("fn main") :] for text in kernels]
+    return [line for body in bodies for line in body.splitlines() if "gid" not in line
+            and re.search(r"[^/]/ \d+[^.\d]|%|floordiv|mod_", line + " ")]  # fmt: skip
+
+
+def conv(x: Any, w: Any) -> Any:
+    return nn.relu(lax.conv_general_dilated(x, w, (1, 1), "SAME"))
+
+
+PROGRAMS = {
+    "convolution": (conv, (2, 3, 8, 8), (4, 3, 3, 3)),
+    "reshape there and back": (lambda x: x.reshape(6, 20).reshape(3, 2, 20) * 2, (3, 40)),
+    "flip of a slice": (lambda x: x[::-1][1:4] + 1, (6, 5)),
+    "strided slice": (lambda x: x[::2] + 1, (7, 5)),
+    "padding": (lambda x: anp.pad(x, 2) * 2, (3, 4)),
+    "transpose": (lambda x: x.reshape(2, 3, 4).transpose(2, 0, 1) + 1, (6, 4)),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_no_division_of_loop_counters(name: str) -> None:
+    f, *shapes = PROGRAMS[name]
+    assert divisions(sources(f, *shapes)) == []
+
+
+def test_a_convolutions_gradients_divide_no_counters() -> None:
+    def loss(x: Any, w: Any) -> Any:
+        return (conv(x, w) ** 2).sum()
+
+    assert divisions(sources(anneal.grad(loss, argnums=(0, 1)), (2, 3, 8, 8), (4, 3, 3, 3))) == []
