@@ -8,9 +8,11 @@ tests/test_docs.py compares.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import io
 import linecache
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,19 @@ def with_outputs(page: Path) -> str:
     return _EXAMPLE.sub(run, page.read_text())
 
 
+def main(arguments: list[str]) -> int:
+    """Writes every page; with `--check` prints the differences instead, and gives 1 if any."""
+    texts = {fusion_table.PAGE: fusion_table.page()}
+    texts |= {page: with_outputs(page) for page in PAGES if page not in texts}
+    if "--check" not in arguments:
+        for page, text in texts.items():
+            page.write_text(text)
+        return 0
+    lines = [line for page, text in texts.items() for line in difflib.unified_diff(
+        page.read_text().splitlines(), text.splitlines(), page.name, "made anew", lineterm="")]
+    print("\n".join(lines))
+    return 1 if lines else 0
+
+
 if __name__ == "__main__":
-    fusion_table.PAGE.write_text(fusion_table.page())
-    for page in PAGES:
-        page.write_text(with_outputs(page))
+    sys.exit(main(sys.argv[1:]))
