@@ -1,15 +1,5 @@
-"""These tests ask what functions mean; the interpreter answers."""
+"""On the interpreter and on WebGPU."""
 
-from __future__ import annotations
+from tests.devices import _device, pytest_generate_tests, pytest_pyfunc_call
 
-from collections.abc import Iterator
-
-import pytest
-
-import anneal
-
-
-@pytest.fixture(autouse=True)
-def _interpreter() -> Iterator[None]:
-    with anneal.default_device("interpreter"):
-        yield
+__all__ = ["_device", "pytest_generate_tests", "pytest_pyfunc_call"]
