@@ -19,12 +19,23 @@ def sum_of_products(a: UOp, b: UOp, axes: tuple[int, ...]) -> UOp:
     return (a * b).reduce("add", axes).cast(out)
 
 
+def _operands(name: str, x: Any, y: Any) -> tuple[Array, Array, bool]:
+    try:
+        (a, b), _, weak = promote(x, y)
+    except TypeError as e:
+        raise TypeError(f"{name}: {e}") from None
+    return a, b, weak
+
+
 def matmul(x: Any, y: Any) -> Array:
     """The matrix product of the last two axes; earlier axes broadcast.
 
     Raises ValueError where the contracted dims differ.
+
+    >>> matmul([[1, 2], [3, 4]], [1, 10]).tolist()
+    [21, 43]
     """
-    (a, b), _, weak = promote(x, y)
+    a, b, weak = _operands("matmul", x, y)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(f"matmul: expected arrays of at least one axis, got shapes "
                          f"{show_shape(a.shape)} and {show_shape(b.shape)}")  # fmt: skip
@@ -39,7 +50,11 @@ def matmul(x: Any, y: Any) -> Array:
         raise ValueError(f"matmul: the last axis of x {show_shape(a.shape)} and the "
                          f"{'only' if b.ndim == 1 else 'second to last'} axis of y "
                          f"{show_shape(b.shape)} must be equal; transpose one?")  # fmt: skip
-    batch = broadcast_shapes(tuple(batch_a), tuple(batch_b))
+    try:
+        batch = broadcast_shapes(tuple(batch_a), tuple(batch_b))
+    except ValueError as e:
+        raise ValueError(f"matmul: x {show_shape(a.shape)} and y {show_shape(b.shape)} do not fit "
+                         f"before their last two axes: {e}") from None  # fmt: skip
     full = (*batch, m, n, k)
     nd = right.ndim
     turned = right.permute((*range(nd - 2), nd - 1, nd - 2))
@@ -69,7 +84,7 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Array:
     >>> tensordot([[1, 2], [3, 4]], [1, 10], 1).tolist()
     [21, 43]
     """
-    (a, b), _, weak = promote(x, y)
+    a, b, weak = _operands("tensordot", x, y)
     if isinstance(axes, int):
         if not 0 <= axes <= min(a.ndim, b.ndim):
             raise ValueError(f"tensordot: axes {axes} is more than the arrays "

@@ -54,9 +54,12 @@ _LOGICAL = frozenset({ops.AND, ops.OR, ops.XOR})
 
 def _floats(name: str, *xs: Any) -> list[Array]:
     """Arguments as floats: integers become float32, as in JAX."""
-    arrays = [asarray(x) for x in xs]
-    if any(a.dtype.is_float for a in arrays):
-        return promote(*arrays)[0]
+    try:
+        arrays = [asarray(x) for x in xs]
+        if builtins.any(a.dtype.is_float for a in arrays):
+            return promote(*arrays)[0]
+    except TypeError as e:
+        raise TypeError(f"{name}: {e}") from None
     return [Array(a.uop.cast(dtypes.float32), a.weak_type) for a in arrays]
 
 
@@ -94,7 +97,7 @@ divide = true_divide
 
 
 def floor_divide(x: Any, y: Any) -> Array:
-    """floor(x / y)."""
+    """floor(x / y), of the rounded quotient for floats."""
     a, b, weak = _numbers("floor_divide", x, y)
     if a.dtype.is_float:
         return make(a.alu(ops.DIV, b).alu(ops.FLOOR), weak)

@@ -51,7 +51,7 @@ def test_matmul_of_integers_and_bools() -> None:
     ((2, 3), (2, 3), r"matmul: the last axis of x \(2, 3\) and the second to last axis of y"),
     ((2, 3), (4,), r"matmul: the last axis of x \(2, 3\) and the only axis of y \(4,\)"),
     ((), (3,), r"matmul: expected arrays of at least one axis, got shapes \(\) and \(3,\)"),
-    ((2, 3, 4), (5, 4, 3), r"cannot broadcast shapes \(2,\) and \(5,\)"),
+    ((2, 3, 4), (5, 4, 3), r"matmul: x \(2, 3, 4\) and y \(5, 4, 3\) do not fit before their last"),
 ])  # fmt: skip
 def test_matmul_refuses(a: Any, b: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -136,3 +136,10 @@ def test_gradient_of_einsum() -> None:
     a, b = normal(2, 3), normal(3, 4)
     g = anneal.grad(lambda a: anp.einsum("ij,jk->ik", a, b).sum())(anp.asarray(a))
     check(g, np.ones((2, 4)) @ b.T)
+
+
+def test_dtypes_without_a_common_one_name_the_function() -> None:
+    with pytest.raises(TypeError, match="matmul: no common dtype for uint32 and int32"):
+        anp.matmul(anp.zeros((2, 2), "uint32"), anp.zeros((2, 2), "int32"))
+    with pytest.raises(TypeError, match="exp: expected an array"):
+        anp.exp("a")
