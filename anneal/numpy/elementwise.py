@@ -469,9 +469,9 @@ def tan(x: Any) -> Array:
 def sinh(x: Any) -> Array:
     """The hyperbolic sine."""
     (a,) = _floats("sinh", x)
-    e = expm1(abs(a))
-    half = where(isinf(e), e, 0.5 * (e + e / (e + 1)))
-    return where(less(a, 0), negative(half), half)
+    near = less(abs(a), 1)
+    e = expm1(where(near, a, 0))
+    return 0.5 * where(near, e + e / (e + 1), exp(a) - exp(negative(a)))
 
 
 def cosh(x: Any) -> Array:
