@@ -5,3 +5,5 @@ from __future__ import annotations
 import os
 
 os.environ["ANNEAL_VERIFY"] = "1"
+# Test processes run side by side: one thread each, or they wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
