@@ -6,6 +6,12 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+from anneal import errors
+
+
+class SettingError(errors.AnnealError, ValueError):
+    """An environment variable that anneal cannot make sense of."""
+
 
 def device_name() -> str | None:
     """`ANNEAL_DEVICE`: "webgpu" or "interpreter"; unset: chosen by what is there."""
@@ -18,7 +24,7 @@ def max_buffers() -> int | None:
     if not text:
         return None
     if not text.isdigit() or int(text) < 3:
-        raise ValueError(f"ANNEAL_MAX_BUFFERS: expected a number of at least 3, got {text!r}")
+        raise SettingError(f"ANNEAL_MAX_BUFFERS: expected a number of at least 3, got {text!r}")
     return int(text)
 
 

@@ -6,10 +6,21 @@ Bad input is one line on stderr and exit status 2.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NoReturn, TypeVar
 
 from anneal import errors
+
+T = TypeVar("T")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Whose complaints are one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,11 +32,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             train(args)
         elif args.command == "doctor":
+            if args.model:
+                raise errors.AnnealError(f"doctor: unexpected argument {args.model!r}")
             from anneal.cli.doctor import doctor
 
             doctor(args)
         else:
             raise errors.AnnealError(f"unknown command {args.command!r}: expected train or doctor")
+    except BrokenPipeError:  # who read the output has enough; nothing is left to say it to
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (errors.AnnealError, OSError) as e:
         print(f"anneal: {' '.join(str(e).split())}", file=sys.stderr)
         return 2
@@ -34,23 +50,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _number(text: str, of: Callable[[str], T]) -> T:
+    try:
+        return of(text)
+    except ValueError:
+        what = "a whole number" if of is int else "a number"
+        raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}") from None
+
+
 def _positive(text: str) -> int:
-    n = int(text)
+    n = _number(text, int)
     if n < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
     return n
 
 
+def _seed(text: str) -> int:
+    return _number(text, int)
+
+
 def _rate(text: str) -> float:
-    x = float(text)
+    x = _number(text, float)
     if not 0 < x < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
     return x
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="anneal",
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Functional transformations of numerical programs, compiled for any GPU.",
         epilog="commands:\n"
@@ -66,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=_positive, help="training steps (mlp 1500, conv 400)")
     parser.add_argument("--batch", type=_positive, default=64, help="images a step (64)")
     parser.add_argument("--lr", type=_rate, default=2e-3, help="Adam's learning rate (0.002)")
-    parser.add_argument("--seed", type=int, default=0, help="of parameters and batches (0)")
+    parser.add_argument("--seed", type=_seed, default=0, help="of parameters and batches (0)")
     parser.add_argument("--device", help="webgpu or interpreter; else chosen by what is there")
     parser.add_argument("--data", metavar="FILE.npz", help="images (n, 8, 8) and labels (n,)")
     parser.add_argument("--out", metavar="FILE.safetensors", help="where to save the parameters")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,13 +61,22 @@ def train(args: argparse.Namespace) -> None:
     if args.model not in MODELS:
         known = " or ".join(MODELS)
         raise anneal.errors.AnnealError(f"train: unknown model {args.model!r}: expected {known}")
-    if args.out and not Path(args.out).resolve().parent.is_dir():
-        raise anneal.errors.AnnealError(f"--out {args.out}: no such folder")
+    if args.out:
+        _check_writable(Path(args.out))
     if args.device:
         with device.default_device(args.device):
             _train(args, MODELS[args.model])
     else:
         _train(args, MODELS[args.model])
+
+
+def _check_writable(out: Path) -> None:
+    """Before the training, not after it."""
+    folder = out.resolve().parent
+    wrong = ("is a folder" if out.is_dir() else "no such folder" if not folder.is_dir() else
+             "folder not writable" if not os.access(folder, os.W_OK) else None)  # fmt: skip
+    if wrong:
+        raise anneal.errors.AnnealError(f"--out {out}: {wrong}")
 
 
 def _train(args: argparse.Namespace, model: Model) -> None:

@@ -54,8 +54,12 @@ def _read(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     import numpy as np
 
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-            images, labels = found["images"], found["labels"]
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise zipfile.BadZipFile("it is no zip archive")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as found:
+                images, labels = found["images"], found["labels"]
     except KeyError as e:
         raise DataError(f"{path}: expected arrays 'images' and 'labels': {e.args[0]}") from None
     except OSError as e:

@@ -23,14 +23,14 @@ def save_safetensors(path: str | Path, params: Any, metadata: dict[str, str] | N
     The file appears whole or not at all.
     """
     import numpy as np
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     path = Path(path)
     leaves, _ = tree.flatten_with_path(params)
     tensors = {_name(keys): np.ascontiguousarray(asarray(leaf)) for keys, leaf in leaves}
     part = path.with_name(path.name + ".part")
     try:
-        save_file(tensors, part, metadata)
+        part.write_bytes(save(tensors, metadata))
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
