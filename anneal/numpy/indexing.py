@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 from anneal import errors
@@ -12,7 +13,9 @@ from anneal.numpy.axes import canonical_axis
 from anneal.numpy.manipulation import broadcast_to, reshape
 from anneal.realization import is_known
 from anneal.uop import dtypes, ops
-from anneal.uop.uop import UOp, show_shape
+from anneal.uop.show import dim_text
+from anneal.uop.symbolic import lo, simplify_dim
+from anneal.uop.uop import UOp, dim_uop, show_shape
 
 
 def getitem(x: Any, key: Any) -> Array:
@@ -144,7 +147,7 @@ def _sliced(u: UOp, axis: int, k: slice) -> UOp:
     if k == slice(None):
         return u
     if not isinstance(n, int):
-        raise TypeError("slicing a symbolic axis is not supported yet")
+        return _sliced_symbolic(u, axis, k, n)
     start, stop, step = k.indices(n)
     if step < 0:
         count = max(0, -((stop - start) // -step)) if start > stop else 0
@@ -165,6 +168,28 @@ def _sliced(u: UOp, axis: int, k: slice) -> UOp:
     u = u.reshape((*shape[:axis], count, step, *shape[axis + 1 :]))
     u = u.shrink([(0, 1) if i == axis + 1 else (0, d) for i, d in enumerate(u.shape)])
     return u.reshape((*shape[:axis], count, *shape[axis + 1 :]))
+
+
+def _sliced_symbolic(u: UOp, axis: int, k: slice, n: UOp) -> UOp:
+    """A slice whose ends are inside for every length that the axis can have."""
+    if k.step == -1 and k.start is None and k.stop is None:
+        return u.flip((axis,))
+    if k.step not in (None, 1):
+        raise TypeError(f"a symbolic axis of length {dim_text(n)} has slices of step 1 only, and "
+                        f"[::-1], got step {k.step}")  # fmt: skip
+    start, stop = (end if end is None else operator.index(end) for end in (k.start, k.stop))
+    need = max(-v if v < 0 else v for v in (start or 0, stop or 0))
+    if lo(n) < need or (stop is not None and (start or 0) * stop > 0 and (start or 0) > stop):
+        raise TypeError(f"the slice {start}:{stop} of a symbolic axis of length {dim_text(n)} "
+                        f"needs at least {need} elements, in order; the axis may have {lo(n)}: "
+                        f"give it that bound")  # fmt: skip
+    first = simplify_dim(n + start) if start is not None and start < 0 else start or 0
+    last = n if stop is None else stop if stop >= 0 else simplify_dim(n + stop)
+    length = simplify_dim(dim_uop(last) - dim_uop(first))
+    if (lo(length) if isinstance(length, UOp) else length) < 0:
+        raise TypeError(f"whether the slice {start}:{stop} of a symbolic axis of length "
+                        f"{dim_text(n)} is empty depends on it")  # fmt: skip
+    return u.shrink([(first, last) if i == axis else (0, d) for i, d in enumerate(u.shape)])
 
 
 def _gathered(u: UOp, axis: int, indices: list[Array], weak: bool) -> Array:

@@ -68,6 +68,12 @@ def _widened(x: Any) -> tuple[Array, DType]:
     return Array(a.uop.cast(wide), a.weak_type), out
 
 
+def _count(x: Array, axes: tuple[int, ...]) -> Any:
+    """How many elements are combined: an int, or of symbolic axes a float32 scalar."""
+    n = product(x.shape[i] for i in axes)
+    return n if isinstance(n, int) else make(n.cast(dtypes.float32))
+
+
 def mean(a: Any, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False,
          where: Any = None) -> Array:  # fmt: skip
     """The average over axes (of the elements where `where`); integers give float32.
@@ -79,9 +85,7 @@ def mean(a: Any, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False
     axes = canonical_axes("mean", x, axis)
     total = sum(x, axis, keepdims=keepdims, where=where)
     if where is None:
-        n: Any = product(x.shape[i] for i in axes)
-        if not isinstance(n, int):
-            raise TypeError("mean: the averaged axis is symbolic; divide a sum instead")
+        n: Any = _count(x, axes)
     else:
         n = sum(broadcast_to(asarray(where).astype(dtypes.bool_), x.shape), axis, keepdims=keepdims)
     return make((total / n).uop.cast(out if dtype is None else as_dtype(dtype)))
@@ -91,12 +95,10 @@ def var(a: Any, axis: Axis = None, dtype: Any = None, *, ddof: float = 0,
         keepdims: bool = False) -> Array:  # fmt: skip
     """The mean of squared distances from the mean, with n - ddof for n."""
     x, out = _widened(a)
-    n = product(x.shape[i] for i in canonical_axes("var", x, axis))
-    if not isinstance(n, int):
-        raise TypeError("var: the averaged axis is symbolic; divide a sum instead")
+    n = _count(x, canonical_axes("var", x, axis))
     d = x - mean(x, axis, keepdims=True)
     total = sum(d * d, axis, keepdims=keepdims)
-    scaled = total / (n - ddof if n > ddof else math.nan)
+    scaled = total / (n - ddof if not isinstance(n, int) or n > ddof else math.nan)
     return make(scaled.uop.cast(out if dtype is None else as_dtype(dtype)))
 
 
