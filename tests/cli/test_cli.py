@@ -36,7 +36,7 @@ def _losses(text: str) -> list[float]:
 def test_webgpu_and_the_interpreter_agree(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = []
     for device in ("webgpu", "interpreter"):
-        assert main(["train", model, "--steps", "30", "--plain", "--device", device]) == 0
+        assert main(["train", model, "--steps", "50", "--plain", "--device", device]) == 0
         found.append(_losses(capsys.readouterr().out))
     assert len(found[0]) > 5
     np.testing.assert_allclose(found[0], found[1], atol=1e-3)
