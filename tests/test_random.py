@@ -16,9 +16,12 @@ JAX = np.load(Path(__file__).parent / "data" / "jax_random.npz")
 KEY = random.key(42)
 
 
-@pytest.fixture(autouse=True)
-def _interpreter() -> Any:
-    with anneal.default_device("interpreter"):
+@pytest.fixture(autouse=True, params=["interpreter", "webgpu"])
+def _device(request: pytest.FixtureRequest) -> Any:
+    lacking = [d for d in ("int8", "int16", "bfloat16") if d in request.node.name]
+    if request.param == "webgpu" and lacking:
+        pytest.skip(f"webgpu has no {lacking[0]}")
+    with anneal.default_device(request.param):
         yield
 
 
