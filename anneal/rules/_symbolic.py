@@ -1015,11 +1015,12 @@ def _abs(out: UOp) -> tuple[UOp, int] | None:
         new = fold(out)
         if new is not None:
             return new, 18
-    # abs_neg: abs(-x) -> abs(x)
+    # abs_neg: abs(-x) -> abs(x) if x.dtype.kind != "u"
     if s0.op is ops.NEG:
         s00 = s0.src[0]
         x = s00
-        return build(ops.ABS, x), 29
+        if x.dtype.kind != "u":
+            return build(ops.ABS, x), 29
     # abs_abs: abs(abs(x)) -> abs(x)
     if s0.op is ops.ABS:
         s00 = s0.src[0]
@@ -1470,7 +1471,7 @@ RULES = RuleSet(
         Rule('max_self', 'idempotent, NaN included', 'max(x, x) -> x', 'rules/symbolic.upat', 37, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
         Rule('min_self', 'idempotent, NaN included', 'min(x, x) -> x', 'rules/symbolic.upat', 38, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
         Rule('lt_self', 'nothing is less than itself, NaN included', 'x < x -> false', 'rules/symbolic.upat', 39, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('abs_neg', 'the sign is dropped anyway', 'abs(-x) -> abs(x)', 'rules/symbolic.upat', 40, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('abs_neg', 'the sign is dropped anyway; unsigned -x is 2**bits - x', 'abs(-x) -> abs(x) if x.dtype.kind != "u"', 'rules/symbolic.upat', 40, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
         Rule('abs_abs', 'idempotent', 'abs(abs(x)) -> abs(x)', 'rules/symbolic.upat', 41, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
         Rule('where_true', 'the condition is known', 'where(true, x, y) -> x', 'rules/symbolic.upat', 42, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
         Rule('where_false', 'the condition is known', 'where(false, x, y) -> y', 'rules/symbolic.upat', 43, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),

@@ -291,7 +291,7 @@ def test_rule_keeps_the_value(rule: Rule) -> None:
         assert after.dtype is before.dtype
         assert_same(before, after, rng)
         fired += 1
-        if fired == 12:
+        if fired == 60:  # several of each dtype
             break
     assert fired, f"no instance of {rule.name} fired it"
 
