@@ -41,7 +41,8 @@ def evaluate(roots: Sequence[UOp], values: Mapping[UOp, Data]) -> list[Data]:
             uses[s] = uses.get(s, 0) + 1
     for r in roots:
         uses[r] = uses.get(r, 0) + 1
-    contracted = {u.src[0] for u in nodes if _is_contraction(u, uses)}
+    contracted = {u.src[0] for u in nodes
+                  if u not in values and _is_contraction(u, uses) and u.src[0] not in values}
     done: dict[UOp, Data] = {}
     with np.errstate(all="ignore"):
         for u in nodes:

@@ -137,7 +137,8 @@ class _Scheduler:
                     if x is not ZERO:
                         place[k] = number.get(x)
         made = _Group(home.rank, home.domain, {u: tuple(place), **home.place})
-        if None in (a for a, d in zip(place, u.shape, strict=True) if d != 1):
+        if any(a is None or home.domain[a] != d
+               for a, d in zip(place, u.shape, strict=True) if d != 1):  # fmt: skip
             return
         if all(self._same_invocation(made, v) for v in made.place) and self._worth(home, made, u):
             self._move(g, home, made)
@@ -221,7 +222,8 @@ class _Scheduler:
         pairs = self._pairs_of_makers(g, e) if reads_it else self._pairs_of_siblings(g, u)
         for number, x in pairs:
             axis = own.get(x) if x is not None else None
-            if axis is None:
+            # Of another length, some of its elements would be nobody's: a pad, a shrink.
+            if axis is None or u.shape[axis] != g.domain[number]:
                 lost.add(number)
             elif matched.setdefault(axis, number) != number:
                 lost |= {number, matched[axis]}

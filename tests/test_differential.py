@@ -1,0 +1,80 @@
+"""Random graphs on WebGPU against the interpreter: fused, unfused, and with few buffers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from anneal import device
+from anneal.interpret import evaluate
+from anneal.uop import dtypes
+from anneal.uop.spec import verify
+from anneal.uop.uop import Graph, param
+from tests.random_graphs import Example, examples
+
+LIMITS = [device.Limits(), device.Limits(max_buffers=4), device.Limits(fuse=False)]
+_SETTINGS = settings(deadline=None, derandomize=True, max_examples=60,
+                     suppress_health_check=list(HealthCheck))  # fmt: skip
+
+
+def run(example: Example, limits: device.Limits) -> list[np.ndarray[Any, Any]]:
+    webgpu = device.get("webgpu")
+    execute = webgpu.compile(example.graph, frozenset(), limits)
+    outputs = execute([webgpu.upload(x) for x in example.data])
+    return [webgpu.read(s) for s in outputs]
+
+
+def compare(example: Example, limits: device.Limits, close: float | None) -> None:
+    graph = example.graph
+    verify(graph.outputs, "tensor")
+    note(f"{graph}\ninputs: {example.data}\n{limits}")
+    want = evaluate(graph.outputs, dict(zip(graph.inputs, example.data, strict=True)))
+    for got, expected in zip(run(example, limits), want, strict=True):
+        got = got.reshape(expected.shape)
+        assert got.dtype == expected.dtype
+        if close is None:
+            np.testing.assert_array_equal(got, expected)
+        else:
+            scale = max(1.0, float(np.max(np.abs(expected), initial=0.0)))
+            np.testing.assert_allclose(got, expected, rtol=close, atol=close * scale)
+
+
+@_SETTINGS
+@given(examples("exact"), st.sampled_from(LIMITS))
+def test_exact_graphs_agree_to_the_bit(example: Example, limits: device.Limits) -> None:
+    compare(example, limits, None)
+
+
+@_SETTINGS
+@given(examples("smooth"), st.sampled_from(LIMITS))
+def test_smooth_graphs_agree_closely(example: Example, limits: device.Limits) -> None:
+    compare(example, limits, 1e-4)
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@settings(parent=_SETTINGS, max_examples=15)
+@given(example=examples("exact", steps=40))
+def test_large_graphs_agree(example: Example, fuse: bool) -> None:
+    compare(example, device.Limits(fuse=fuse), None)
+
+
+def test_an_output_padded_from_another_covers_all_its_elements() -> None:
+    """The pool's memory is not zero: what no invocation writes would show."""
+    x = param(dtypes.float32, (3, 5))
+    y = x * 2.0
+    z = y.pad([(0, 2), (0, 1)]) + 1.0
+    with_old_data = device.get("webgpu").upload(np.full((5, 6), 7, np.float32))
+    del with_old_data
+    compare(Example(Graph((x,), (z, y)), (np.ones((3, 5), np.float32),)), LIMITS[0], None)
+
+
+def test_outputs_of_parts_of_one_input_are_whole() -> None:
+    x = param(dtypes.float32, (8, 6))
+    part = x.shrink([(0, 3), (0, 6)]) * 2.0
+    graph = Graph((x,), (part, x * 3.0))
+    data = np.arange(48, dtype=np.float32).reshape(8, 6)
+    compare(Example(graph, (data,)), LIMITS[0], None)
