@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anneal import device
@@ -31,7 +31,6 @@ def run(example: Example, limits: device.Limits) -> list[np.ndarray[Any, Any]]:
 def compare(example: Example, limits: device.Limits, close: float | None) -> None:
     graph = example.graph
     verify(graph.outputs, "tensor")
-    note(f"{graph}\ninputs: {example.data}\n{limits}")
     want = evaluate(graph.outputs, dict(zip(graph.inputs, example.data, strict=True)))
     for got, expected in zip(run(example, limits), want, strict=True):
         got = got.reshape(expected.shape)
