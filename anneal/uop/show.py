@@ -40,7 +40,7 @@ def type_text(u: UOp) -> str:
 
 def show(u: UOp) -> str:
     """The graph below a node."""
-    if not u.src:
+    if not u.src or u.op in (ops.PARAM, ops.BUFFER, ops.ARANGE):  # their sources are dims
         return f"{u.op} {_arg_text(u)}: {type_text(u)}"
     return "\n".join(_lines([u]))
 
