@@ -5,7 +5,6 @@ Source of the format: the safetensors specification.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,23 @@ class FileFormatError(errors.AnnealError, ValueError):
 def save_safetensors(path: str | Path, params: Any, metadata: dict[str, str] | None = None) -> None:
     """Writes every leaf of `params` under its path, keys joined by dots ("layers.0.w").
 
-    The file appears whole or not at all.
+    The file appears whole or not at all. ValueError where two leaves would have the same name.
     """
     import numpy as np
     from safetensors.numpy import save
 
     path = Path(path)
     leaves, _ = tree.flatten_with_path(params)
-    tensors = {_name(keys): np.ascontiguousarray(asarray(leaf)) for keys, leaf in leaves}
+    paths: dict[str, tree.Path] = {}
+    for keys, _ in leaves:
+        name = _name(keys)
+        if name in paths:
+            one, other = tree.keystr(paths[name]), tree.keystr(keys)
+            raise ValueError(f"params{one} and params{other} would both be {name!r} in the file; "
+                             "rename one")  # fmt: skip
+        paths[name] = keys
+    # Not ascontiguousarray, which gives scalars an axis.
+    tensors = {_name(keys): np.array(asarray(leaf), order="C") for keys, leaf in leaves}
     part = path.with_name(path.name + ".part")
     try:
         part.write_bytes(save(tensors, metadata))
@@ -38,7 +46,15 @@ def save_safetensors(path: str | Path, params: Any, metadata: dict[str, str] | N
 
 def _name(path: tree.Path) -> str:
     """`params['dense'][0]` as "dense.0"."""
-    return re.sub(r"[\[\]'\".]+", ".", tree.keystr(path)).strip(".")
+    return ".".join([_step(key) for key in path])
+
+
+def _step(key: tree.Key) -> str:
+    match key:
+        case tree.SequenceKey(step) | tree.GetAttrKey(step):
+            return str(step)
+        case tree.DictKey(step) | tree.FlattenedIndexKey(step):
+            return str(step)
 
 
 def load_safetensors(path: str | Path) -> dict[str, Array]:
@@ -47,6 +63,9 @@ def load_safetensors(path: str | Path) -> dict[str, Array]:
     from safetensors.numpy import load_file
 
     try:
-        return {name: asarray(data) for name, data in load_file(path).items()}
+        tensors = load_file(path)
     except SafetensorError as e:
         raise FileFormatError(f"{path}: not a safetensors file: {e}") from None
+    except (AttributeError, KeyError) as e:  # a dtype that NumPy lacks
+        raise FileFormatError(f"{path}: a tensor's dtype cannot be read: {e}") from None
+    return {name: asarray(data) for name, data in tensors.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,20 @@ def test_a_tree_comes_back_under_the_names_of_its_paths(tmp_path: Path) -> None:
     found = load_safetensors(path)
     assert sorted(found) == ["layers.0.b", "layers.0.w", "scale"]
     assert found["layers.0.w"].tolist() == [[1.0] * 3] * 2
-    assert found["scale"].item() == 2.0
+    assert found["scale"].shape == () and found["scale"].item() == 2.0
+
+
+def test_keys_are_kept_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_safetensors(path, {"it's": [np.ones(1)], "[a]": np.ones(2)})
+    assert sorted(load_safetensors(path)) == ["[a]", "it's.0"]
+
+
+def test_two_leaves_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(ValueError, match=r"params\['a'\]\['b'\] and params\['a.b'\]"):
+        save_safetensors(path, {"a.b": np.ones(1), "a": {"b": np.zeros(2)}})
+    assert not path.exists()
 
 
 DTYPES = ["bool", "int8", "uint8", "int32", "uint32", "float16", "float32"]
@@ -49,6 +64,14 @@ def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:
     save_safetensors(path, {"x": np.arange(100)})
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(FileFormatError):
+        load_safetensors(path)
+
+
+def test_a_dtype_that_is_not_known_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    header = json.dumps({"x": {"dtype": "F8_E4M3", "shape": [1], "data_offsets": [0, 1]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0")
+    with pytest.raises(FileFormatError, match=r"x\.safetensors: .*dtype"):
         load_safetensors(path)
 
 
