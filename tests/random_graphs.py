@@ -26,6 +26,7 @@ Draw = Any
 _LARGEST = 2.0**14
 _STEP = 2.0**-6
 _MOST_ELEMENTS = 96
+_SPECIAL = (math.inf, -math.inf, math.nan, -0.0)
 
 _FLOAT_OPS = (ops.ADD, ops.SUB, ops.MUL, ops.MAX, ops.MIN)
 _INT_OPS = (*_FLOAT_OPS, ops.FLOORDIV, ops.MOD, ops.AND, ops.OR, ops.XOR, ops.SHL, ops.SHR)
@@ -80,14 +81,16 @@ class _Builder:
     # -- leaves -------------------------------------------------------------------------------
 
     def shape(self) -> tuple[int, ...]:
-        dims = st.lists(st.sampled_from((1, 2, 3, 4, 5)), max_size=3)
-        return tuple(self.draw(dims))
+        lengths = (1, 2, 3, 4, 5) if self.number(0, 9) else (0, 1, 2)
+        return tuple(self.draw(st.lists(st.sampled_from(lengths), max_size=3)))
 
     def new_input(self, dtype: DType, shape: tuple[int, ...]) -> UOp:
         if dtype.kind == "b":
             elements = st.booleans()
         elif dtype.kind == "f":
             elements = st.integers(-12, 12).map(lambda n: n / 4)
+            if self.family == "exact" and self.number(0, 3) == 0:
+                elements = st.one_of(elements, st.sampled_from(_SPECIAL))
         elif dtype.kind == "u":
             elements = st.sampled_from((0, 1, 2, 3, 7, 31, 32, 2**31, 2**32 - 1))
         else:
@@ -122,6 +125,8 @@ class _Builder:
     def usable(self, value: np.ndarray[Any, Any]) -> bool:
         if value.dtype.kind != "f":
             return True
+        if self.family == "exact":
+            value = value[np.isfinite(value)]
         if not np.all(np.abs(value) < _LARGEST):
             return False
         return self.family == "smooth" or bool(np.all(value == np.round(value / _STEP) * _STEP))
@@ -180,7 +185,7 @@ class _Builder:
         while len(new) < 3 and rest > 1:
             new.append(self.pick([d for d in range(1, rest + 1) if rest % d == 0]))
             rest //= new[-1]
-        if rest > 1 or self.number(0, 1):
+        if rest != 1 or self.number(0, 1):
             new.append(rest)
         return x.reshape(new)
 
@@ -221,6 +226,8 @@ class _Builder:
         if not x.ndim:
             return None
         axis = self.number(0, x.ndim - 1)
+        if not _ints(x)[axis]:
+            return None
         return x.gather(self.indices(x, axis, self.number(1, 4)), axis)
 
     def scatter(self, x: UOp) -> UOp | None:
