@@ -8,11 +8,12 @@ bytes in every process.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from anneal import config
+from anneal.lowering.cost import item_bytes, kernel_flops
 from anneal.lowering.linearize import Guarded, linearize
 from anneal.lowering.rangeify import every_operation, points, stored_nodes
 from anneal.lowering.schedule import Body, bodies
@@ -24,7 +25,7 @@ from anneal.uop.dtypes import DType
 from anneal.uop.rewrite import rewrite
 from anneal.uop.spec import verify
 from anneal.uop.symbolic import simplify
-from anneal.uop.uop import Graph, UOp, structural_key, substitute, toposort
+from anneal.uop.uop import Graph, Origin, UOp, structural_key, substitute, toposort
 from anneal.wgsl.render import ROW, WORKGROUP, render
 
 # WebGPU's floor is 8 storage buffers a stage; 10 is what most adapters have.
@@ -60,6 +61,12 @@ class Kernel:
     grid: tuple[int, int, int]
     workgroup: tuple[int, int, int]
     params: tuple[Param, ...]
+    flops: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all buffers bound, each moved once."""
+        return sum(p.size * item_bytes(p.dtype) for p in self.params)
 
     @property
     def outputs(self) -> tuple[Param, ...]:
@@ -74,10 +81,13 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A kernel and the slots of its params."""
+    """A kernel and the slots of its params; why each buffer that it writes exists, and the lines
+    of the user's Python that it computes."""
 
     kernel: Kernel
     args: tuple[int, ...]
+    reasons: tuple[str, ...] = ()
+    origins: tuple[Origin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +109,12 @@ def lower(graph: Graph, limits: object, donate: frozenset[int]) -> Plan:
         verify(outputs, "tensor")
     fuse = bool(getattr(limits, "fuse", True))
     nodes = stored_nodes(outputs, max_buffers - 1) if fuse else every_operation(outputs)
-    stored = [u for u in nodes if points(u.shape)]
-    kernels = bodies(stored, outputs, max_buffers if fuse else 0)
+    stored = {u: why for u, why in nodes.items() if points(u.shape)}
+    kernels = bodies(list(stored), outputs, max_buffers if fuse else 0)
     if config.verify():
         verify([s for k in kernels for s in k.statements], "kernel")
     count("schedules")
-    return _plan(graph, outputs, kernels, donate)
+    return _plan(graph, outputs, kernels, donate, stored)
 
 
 def _stored_form(u: UOp) -> UOp:
@@ -115,7 +125,7 @@ def _stored_form(u: UOp) -> UOp:
 
 
 def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
-          donate: frozenset[int]) -> Plan:  # fmt: skip
+          donate: frozenset[int], reasons: Mapping[UOp, str]) -> Plan:  # fmt: skip
     aliases = _aliases(graph, outputs, kernels, donate)
     kernels = _late(kernels, aliases)
     slots: list[Slot] = []
@@ -141,7 +151,7 @@ def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
             else:
                 slot_of[u] = len(slots)
                 slots.append(Slot(u.dtype, size, "temp"))
-        launches.append(_launch(k, slot_of, aliases))
+        launches.append(_launch(k, slot_of, aliases, reasons))
         for u in dict.fromkeys((*k.inputs, *k.outputs)):
             if last[u] == n and slots[slot_of[u]].kind == "temp":
                 slot = slots[slot_of[u]]
@@ -213,7 +223,8 @@ def _late(kernels: Sequence[Body], aliases: dict[UOp, UOp]) -> list[Body]:
     return [kernels[i] for i in done]
 
 
-def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp]) -> Launch:
+def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp],
+            reasons: Mapping[UOp, str]) -> Launch:  # fmt: skip
     merged = {aliases[u]: u for u in k.outputs if u in aliases}
     nodes = [*k.outputs, *(u for u in k.inputs if u not in merged)]
     place = {u: i for i, u in enumerate(nodes)}
@@ -225,7 +236,9 @@ def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp]) -> Launch
                   for p in k.parts)  # fmt: skip
     params = tuple(Param(u.dtype, points(u.shape), "read_write" if u in k.outputs else "read")
                    for u in nodes)  # fmt: skip
-    return Launch(_kernel(k.grid, parts, params), tuple([slot_of[u] for u in nodes]))
+    why = tuple([reasons[u] for u in k.outputs])
+    args = tuple([slot_of[u] for u in nodes])
+    return Launch(_kernel(k.grid, parts, params), args, why, k.origins)
 
 
 _kernels: dict[tuple[str, tuple[Param, ...]], Kernel] = {}
@@ -250,6 +263,6 @@ def _kernel(grid: tuple[UOp, ...], parts: tuple[Guarded, ...],
                   for p in parts)  # fmt: skip
     text = render(name, linearize(parts), [(p.dtype, p.access) for p in params], grid)
     shape = (groups, 1, 1) if groups <= ROW else (ROW, -(-groups // ROW), 1)
-    made = Kernel(name, text, shape, (WORKGROUP, 1, 1), params)
+    made = Kernel(name, text, shape, (WORKGROUP, 1, 1), params, kernel_flops(grid, parts))
     _kernels[key, params] = made
     return made

@@ -22,6 +22,8 @@ _TRANSCENDENTAL = 10
 _REDUCTION = 1000
 # Elementwise work up to this costs less than the load that would replace it.
 _CHEAP = 8
+# Work for each element that a store and the loads after it are worth.
+_ROUND_TRIP = 32
 # A launch, in additions of the whole device: less work than this is done again instead.
 _LAUNCH = 8192
 # The longest expression in one kernel: shader compilers take more than linear time.
@@ -38,27 +40,28 @@ def points(shape: Shape) -> int:
     return math.prod(d if isinstance(d, int) else hi(d) for d in shape)
 
 
-def stored_nodes(outputs: Sequence[UOp], max_inputs: int) -> list[UOp]:
-    """The nodes that need a buffer, sources first; inputs of the graph are not among them."""
+def stored_nodes(outputs: Sequence[UOp], max_inputs: int) -> dict[UOp, str]:
+    """The nodes that need a buffer and why, sources first; inputs of the graph are not among
+    them."""
     order = toposort(outputs)
-    stored = {u for u in outputs if u.op is not ops.PARAM}
-    stored.update(u for u in order if u.op is ops.CONTIGUOUS)
+    stored = {u: "a result" for u in outputs if u.op is not ops.PARAM}
+    stored.update((u, "asked for") for u in order if u.op is ops.CONTIGUOUS)
     _store_what_would_repeat(order, stored)
     _store_what_is_long(order, stored)
     _store_for_buffer_limit(order, stored, max_inputs)
-    return [u for u in order if u in stored]
+    return {u: stored[u] for u in order if u in stored}
 
 
-def every_operation(outputs: Sequence[UOp]) -> list[UOp]:
+def every_operation(outputs: Sequence[UOp]) -> dict[UOp, str]:
     """The schedule without fusion: every operation but movement, and the products that a sum
     reads, in a buffer."""
     order = toposort(outputs)
     summed = {u.src[0] for u in order if u.op is ops.REDUCE}
-    return [u for u in order if u in outputs and u.op is not ops.PARAM or not (
-        u.op in _LEAVES or u.op in ops.MOVEMENT or u in summed and u.op is ops.MUL)]  # fmt: skip
+    return {u: "not fused" for u in order if u in outputs and u.op is not ops.PARAM or not (
+        u.op in _LEAVES or u.op in ops.MOVEMENT or u in summed and u.op is ops.MUL)}  # fmt: skip
 
 
-def _store_what_would_repeat(order: list[UOp], stored: set[UOp]) -> None:
+def _store_what_would_repeat(order: list[UOp], stored: dict[UOp, str]) -> None:
     """From the outputs down: visits, and the kernels that want a node, decide."""
     visits: dict[UOp, float] = {}
     homes: dict[UOp, set[UOp]] = {u: set() for u in order}
@@ -72,10 +75,11 @@ def _store_what_would_repeat(order: list[UOp], stored: set[UOp]) -> None:
             if _is_contraction(u):
                 repeated = len(homes[u]) > 1 or times > _REDUCTION_VISITS
             else:
+                again = work[u] * (times - 1)
                 repeated = (u.op not in ops.MOVEMENT and work[u] > _CHEAP
-                            and work[u] * (times - 1) * size > _LAUNCH)  # fmt: skip
+                            and again > _ROUND_TRIP and again * size > _LAUNCH)  # fmt: skip
             if repeated:
-                stored.add(u)
+                stored[u] = _why(len(homes[u]), times)
         if u in stored:
             visits[u], homes[u] = float(size), {u}
         here = visits[u]
@@ -86,6 +90,12 @@ def _store_what_would_repeat(order: list[UOp], stored: set[UOp]) -> None:
         for s in dict.fromkeys(u.src):
             visits[s] = visits.get(s, 0.0) + here
             homes[s] |= homes[u]
+
+
+def _why(readers: int, times: float) -> str:
+    if readers > 1:
+        return f"{readers} kernels or outputs would each compute it"
+    return f"each element would be computed {times:.0f} times"
 
 
 def _is_contraction(u: UOp) -> bool:
@@ -110,7 +120,7 @@ def _work(order: list[UOp]) -> dict[UOp, int]:
     return work
 
 
-def _store_what_is_long(order: list[UOp], stored: set[UOp]) -> None:
+def _store_what_is_long(order: list[UOp], stored: dict[UOp, str]) -> None:
     """Cuts expressions where a kernel would grow out of proportion."""
     length: dict[UOp, int] = {}
     for u in order:
@@ -119,10 +129,10 @@ def _store_what_is_long(order: list[UOp], stored: set[UOp]) -> None:
             continue
         length[u] = 1 + sum(0 if s in stored else length[s] for s in dict.fromkeys(u.src))
         if length[u] > _LONGEST and u.op not in ops.MOVEMENT:
-            stored.add(u)
+            stored.setdefault(u, f"an expression of {length[u]} operations ends here")
 
 
-def _store_for_buffer_limit(order: list[UOp], stored: set[UOp], max_inputs: int) -> None:
+def _store_for_buffer_limit(order: list[UOp], stored: dict[UOp, str], max_inputs: int) -> None:
     """Stores operands until no kernel reads more buffers than the device binds."""
     reads: dict[UOp, frozenset[UOp]] = {}
     for u in order:
@@ -134,6 +144,6 @@ def _store_for_buffer_limit(order: list[UOp], stored: set[UOp], max_inputs: int)
             if len(inputs) <= max_inputs:
                 break
             widest = max((s for s in u.src if reads[s] != {s}), key=lambda s: len(reads[s]))
-            stored.add(widest)
+            stored[widest] = f"a kernel would read {len(inputs)} buffers"
             reads[widest] = frozenset((widest,))
         reads[u] = frozenset((u,)) if u in stored else inputs

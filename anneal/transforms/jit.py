@@ -33,6 +33,7 @@ from anneal.realization import (
 )
 from anneal.stats import count
 from anneal.transforms import trace
+from anneal.transforms.lowered import Lowered
 from anneal.tree import PyTreeDef
 from anneal.uop import ops
 from anneal.uop.dtypes import DType
@@ -409,45 +410,3 @@ def _both(
 
 
 # -- looking ---------------------------------------------------------------------------------------
-
-
-class Lowered:
-    """What `jit(f).lower(*args)` gives: the traced graph, and the kernels it becomes."""
-
-    def __init__(self, graph: Graph, donated: frozenset[int], name: str) -> None:
-        self.graph = graph
-        self.name = name
-        self._donated = donated
-
-    def __repr__(self) -> str:
-        return f"<{self.name} lowered to {len(self.kernels)} kernels>"
-
-    @functools.cached_property
-    def plan(self) -> Any:
-        """Buffers and launches of one call."""
-        from anneal import device
-        from anneal.lowering.plan import lower
-
-        return lower(self.graph, device.limits(), self._donated)
-
-    @property
-    def kernels(self) -> tuple[Any, ...]:
-        """The kernels in order of launch, each with `.name`, `.params`, `.grid` and `.source`."""
-        return tuple([launch.kernel for launch in self.plan.launches])
-
-    def as_text(self, what: str = "graph") -> str:
-        """The program as text: its "graph", its "kernels" (a line each), or their "source"."""
-        if what == "graph":
-            return repr(self.graph)
-        if what == "kernels":
-            return "\n".join([_kernel_line(k) for k in self.kernels])
-        if what == "source":
-            return "\n\n".join([k.source for k in self.kernels])
-        raise ValueError(f'as_text knows "graph", "kernels" and "source", not {what!r}')
-
-
-def _kernel_line(kernel: Any) -> str:
-    given = ", ".join([f"{p.access} {p.dtype}[{p.size}]" for p in kernel.params])
-    return f"{kernel.name}({given}) grid {kernel.grid} workgroup {kernel.workgroup}"
-
-

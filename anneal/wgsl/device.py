@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from anneal import config
 from anneal.device import DeviceError, Limits, read
+from anneal.lowering.cost import item_bytes
 from anneal.lowering.plan import Kernel, Plan, Slot, lower
 from anneal.stats import count, count_bytes
 from anneal.uop import dtypes
@@ -104,11 +105,6 @@ class Storage:
     def __del__(self) -> None:
         if self.buffer is not None and count_bytes is not None:  # None while Python shuts down
             self.device.release(self.buffer)
-
-
-def item_bytes(dtype: DType) -> int:
-    """Bytes of an element in a buffer: bool takes a u32."""
-    return 4 if dtype is dtypes.bool_ else dtype.itemsize
 
 
 class WebGPU:

@@ -1,0 +1,70 @@
+"""What a program costs and why its buffers exist, before it runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import anneal
+import anneal.numpy as anp
+from anneal import nn
+from tests import programs
+
+
+def test_flops_of_products() -> None:
+    x, w = np.zeros((8, 32), np.float32), np.zeros((32, 16), np.float32)
+    lowered = anneal.jit(lambda x, w: x @ w).lower(x, w)
+    assert lowered.cost_analysis()["flops"] == 2 * 8 * 32 * 16
+    assert lowered.cost_analysis()["bytes accessed"] == 4 * (8 * 32 + 32 * 16 + 8 * 16)
+
+
+def test_a_guarded_bias_gradient_counts_once() -> None:
+    def loss(w: anneal.Array, b: anneal.Array, x: anneal.Array) -> anneal.Array:
+        return ((x @ w + b) ** 2).sum()
+
+    args = (np.zeros((300, 200), "f"), np.zeros(200, "f"), np.zeros((100, 300), "f"))
+    flops = anneal.jit(anneal.grad(loss, argnums=(0, 1))).lower(*args).cost_analysis()["flops"]
+    products = 2 * 2 * 100 * 300 * 200
+    assert products <= flops <= products * 1.02
+
+
+def test_the_sum_is_that_of_the_kernels() -> None:
+    params = programs.mlp_params(20, 30, 10)
+    x, y = programs.normal(8, 20), programs.labels(10, 8)
+    lowered = anneal.jit(programs.sgd_step(programs.mlp_loss)).lower(params, x, y)
+    cost = lowered.cost_analysis()
+    assert cost["flops"] == sum(k["flops"] for k in cost["kernels"])
+    assert [k["name"] for k in cost["kernels"]] == [k.name for k in lowered.kernels]
+
+
+def test_memory_of_a_donating_step() -> None:
+    step = anneal.jit(lambda w, g: w - 0.1 * g, donate_argnums=0)
+    kept = anneal.jit(lambda w, g: w - 0.1 * g)
+    w = np.zeros(1000, np.float32)
+    ours = step.lower(w, w).memory_analysis()
+    theirs = kept.lower(w, w).memory_analysis()
+    assert ours["alias_size_in_bytes"] == 4000
+    assert ours["peak_memory_in_bytes"] == 8000
+    assert theirs["peak_memory_in_bytes"] == 12000
+
+
+def test_text_of_kernels_tells_lines_and_reasons() -> None:
+    def f(x: anneal.Array) -> anneal.Array:
+        h = anp.tanh(x) * 2
+        return nn.softmax(h)
+
+    text = anneal.jit(f).lower(np.zeros((64, 100), np.float32)).as_text("kernels")
+    first = f.__code__.co_firstlineno
+    assert f"test_lowered.py:{first + 1}, {first + 2}" in text
+    assert "a result" in text
+
+
+def test_backward_lines_are_told_apart() -> None:
+    value = anneal.jit(anneal.grad(lambda x: anp.sin(x).sum()))
+    text = value.lower(np.zeros(8, np.float32)).as_text("kernels")
+    assert "backward: " in text
+
+
+def test_an_unknown_text() -> None:
+    with pytest.raises(ValueError, match='"graph", "kernels" and "source"'):
+        anneal.jit(lambda x: x + 1).lower(1.0).as_text("hlo")
