@@ -29,20 +29,47 @@ def kernel_range(number: int, size: Dim, kind: str) -> UOp:
 @dataclass(frozen=True, slots=True)
 class Element:
     """A tensor node at an index: its value, and the elements of buffers that it reads: for each
-    LOAD the tensor node that the buffer holds, and the index in it."""
+    LOAD the tensor node that the buffer holds, and the index in it. A scatter's value is what
+    is added, for every count of `over`, to the element at `target`."""
 
     node: UOp
     index: Index
     value: UOp
     loads: dict[UOp, Want]
+    target: Index | None = None
+    over: UOp | None = None
 
 
 def element(node: UOp, index: Index, args: Mapping[UOp, UOp]) -> Element:
     """`node` at `index`; `args` are the nodes read from buffers, with the ARG of each."""
     maker = _Maker(node, args)
-    value = simplify([maker.at(node, index)])[0]
-    kept = {u for u in toposort([value]) if u.op is ops.LOAD}
-    return Element(node, index, value, {u: w for u, w in maker.loads.items() if u in kept})
+    target = over = None
+    if is_scatter(node):
+        idx, g = node.src
+        axis, length = node.arg
+        over = kernel_range(_next_number(index), g.shape[axis], "loop")
+        inner = (*index[:axis], over, *index[axis + 1 :])
+        where = _clamped(maker.at(idx, inner), length)
+        value, *target = simplify([maker.at(g, inner), *index[:axis], where, *index[axis + 1 :]])
+    else:
+        value = simplify([maker.at(node, index)])[0]
+    kept = {u for u in toposort([value, *(target or ())]) if u.op is ops.LOAD}
+    loads = {u: w for u, w in maker.loads.items() if u in kept}
+    return Element(node, index, value, loads, tuple(target) if target else None, over)
+
+
+# Below this many comparisons, asking of every index whether it is meant costs less than a scatter.
+_FEW_COMPARISONS = 4096
+
+
+def is_scatter(u: UOp) -> bool:
+    """Whether `u` is computed by going through its indices in turn, each adding to its element:
+    work in proportion to them, in an order that never changes."""
+    if u.op is not ops.SCATTER_ADD:
+        return False
+    count, length = u.src[1].shape[u.arg[0]], u.arg[1]
+    return (isinstance(count, int) and isinstance(length, int) and count > 1 and length > 1
+            and count * length > _FEW_COMPARISONS)  # fmt: skip
 
 
 class _Maker:

@@ -17,6 +17,7 @@ from anneal.lowering.cost import item_bytes, kernel_flops
 from anneal.lowering.linearize import Guarded, linearize
 from anneal.lowering.rangeify import every_operation, points, stored_nodes
 from anneal.lowering.schedule import Body, bodies
+from anneal.lowering.split import split_long
 from anneal.rules._decompose import RULES as DECOMPOSE
 from anneal.rules._lowering import RULES as LOWERING
 from anneal.stats import count
@@ -104,10 +105,11 @@ def lower(graph: Graph, limits: object, donate: frozenset[int]) -> Plan:
     `donate`: positions of inputs whose memory outputs may take."""
     max_buffers = int(getattr(limits, "max_buffers", PORTABLE_BUFFERS))
     outputs = simplify(rewrite(list(graph.outputs), LOWERING))
+    fuse = bool(getattr(limits, "fuse", True))
+    outputs = simplify(split_long(outputs))
     outputs = [_stored_form(u) for u in outputs]
     if config.verify():
         verify(outputs, "tensor")
-    fuse = bool(getattr(limits, "fuse", True))
     nodes = stored_nodes(outputs, max_buffers - 1) if fuse else every_operation(outputs)
     stored = {u: why for u, why in nodes.items() if points(u.shape)}
     kernels = bodies(list(stored), outputs, max_buffers if fuse else 0)

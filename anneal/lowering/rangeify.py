@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from anneal.lowering.kernels import is_scatter
 from anneal.uop import ops
 from anneal.uop.uop import Shape, UOp, toposort
 
@@ -72,19 +73,23 @@ def _store_what_would_repeat(order: list[UOp], stored: dict[UOp, str]) -> None:
         size = max(points(u.shape), 1)
         times = visits.get(u, 0.0) / size
         if u not in stored:
-            if _is_contraction(u):
+            if is_scatter(u):
+                repeated = True
+            elif _is_contraction(u):
                 repeated = len(homes[u]) > 1 or times > _REDUCTION_VISITS
             else:
                 again = work[u] * (times - 1)
                 repeated = (u.op not in ops.MOVEMENT and work[u] > _CHEAP
                             and again > _ROUND_TRIP and again * size > _LAUNCH)  # fmt: skip
             if repeated:
-                stored[u] = _why(len(homes[u]), times)
+                stored[u] = _why(u, len(homes[u]), times)
         if u in stored:
             visits[u], homes[u] = float(size), {u}
         here = visits[u]
         if u.op is ops.REDUCE:
             here *= points(u.src[0].shape) / size if size else 1
+        elif is_scatter(u):
+            here *= points(u.src[1].shape) / size
         elif u.op is ops.SCATTER_ADD:
             here *= u.src[1].shape[u.arg[0]]
         for s in dict.fromkeys(u.src):
@@ -92,7 +97,9 @@ def _store_what_would_repeat(order: list[UOp], stored: dict[UOp, str]) -> None:
             homes[s] |= homes[u]
 
 
-def _why(readers: int, times: float) -> str:
+def _why(u: UOp, readers: int, times: float) -> str:
+    if is_scatter(u):
+        return "a scatter adds to its elements in turn"
     if readers > 1:
         return f"{readers} kernels or outputs would each compute it"
     return f"each element would be computed {times:.0f} times"

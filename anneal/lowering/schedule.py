@@ -17,9 +17,18 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from anneal.lowering.kernels import ZERO, Element, Index, element, flat, kernel_range
+from anneal.lowering.kernels import (
+    ZERO,
+    Element,
+    Index,
+    element,
+    flat,
+    is_scatter,
+    kernel_range,
+)
 from anneal.lowering.linearize import Guarded
 from anneal.lowering.rangeify import points
+from anneal.lowering.split import MOST_ITERATIONS
 from anneal.uop import ops
 from anneal.uop.symbolic import simplify
 from anneal.uop.uop import Origin, UOp, substitute, toposort
@@ -95,8 +104,8 @@ class _Scheduler:
         self.reads = {u: dict.fromkeys(n for n, _ in e.loads.values())
                       for u, e in self.elements.items()}  # fmt: skip
         self.work = {u: _work(e) for u, e in self.elements.items()}
-        self.reductions = {u: sum(n.op is ops.REDUCE for n in toposort([e.value]))
-                           for u, e in self.elements.items()}  # fmt: skip
+        self.reduces = {u: [n for n in toposort([e.value]) if n.op is ops.REDUCE]
+                        for u, e in self.elements.items()}  # fmt: skip
         self.readers: dict[UOp, set[UOp]] = {}
         for u, read in self.reads.items():
             for n in read:
@@ -176,9 +185,10 @@ class _Scheduler:
     def _alone(self, u: UOp) -> _Group:
         group = _Group(len(self.groups), {})
         place: list[int | None] = []
-        for x in self.elements[u].index:
-            place.append(None if x is ZERO else len(group.domain))
-            if x is not ZERO:
+        for axis, x in enumerate(self.elements[u].index):
+            loops = x is ZERO or _is_scattered(u, axis)
+            place.append(None if loops else len(group.domain))
+            if not loops:
                 group.domain[len(group.domain)] = int(x.src[0].arg)
         group.place[u] = tuple(place)
         self.groups.append(group)
@@ -224,7 +234,8 @@ class _Scheduler:
         for number, x in pairs:
             axis = own.get(x) if x is not None else None
             # Of another length, some of its elements would be nobody's: a pad, a shrink.
-            if axis is None or u.shape[axis] != g.domain[number]:
+            if (axis is None or u.shape[axis] != g.domain[number]
+                    or _is_scattered(u, axis)):  # fmt: skip
                 lost.add(number)
             elif matched.setdefault(axis, number) != number:
                 lost |= {number, matched[axis]}
@@ -240,6 +251,9 @@ class _Scheduler:
         mine: list[int | None] = []
         for axis, x in enumerate(e.index):
             number = matched.get(axis, -1)
+            if _is_scattered(u, axis):
+                mine.append(None)
+                continue
             if x is not ZERO and number not in domain and not reads_it:
                 number = 1 + max((*domain, *g.domain), default=-1)
                 domain[number] = int(x.src[0].arg)
@@ -298,7 +312,10 @@ class _Scheduler:
     def _worth(self, before: _Group, g: _Group, u: UOp) -> bool:
         if len(g.place) > _MOST_NODES or len(self._buffers(g)) > self.max_buffers:
             return False
-        if sum(self.reductions[v] for v in g.place) > max(_MOST_REDUCTIONS, self.reductions[u]):
+        reductions = sum(len(self.reduces[v]) for v in g.place)
+        if reductions > max(_MOST_REDUCTIONS, len(self.reduces[u])):
+            return False
+        if sum(self._iterations(v, axes) for v, axes in g.place.items()) > MOST_ITERATIONS:
             return False
         work = sum(self.work[v] for v in g.place)
         threads = math.prod(g.domain.values())
@@ -312,6 +329,18 @@ class _Scheduler:
         if work > _LITTLE_WORK and (threads < _FEWEST_ROWS or work > threads * _MOST_SERIAL):
             return False
         return all(self._is_row(v, axes) for v, axes in g.place.items())
+
+    def _iterations(self, u: UOp, axes: Axes) -> int:
+        """How often the loops of one invocation run that computes `u`."""
+        e = self.elements[u]
+        loops = {x for x, a in zip(e.index, axes, strict=True) if a is None and x is not ZERO}
+        total = math.prod(int(x.src[0].arg) for x in loops) if loops else 0
+        if e.over is not None:
+            total += int(e.over.src[0].arg)
+        for n in self.reduces[u]:
+            total += math.prod(int(r.src[0].arg) for r in _below(n)
+                               if r in loops or r.arg[1] == "loop")  # fmt: skip
+        return total
 
     def _has_no_loops(self, u: UOp, axes: Axes) -> bool:
         return all(a is not None or x is ZERO
@@ -339,6 +368,11 @@ class _Scheduler:
         return math.prod(sizes) <= _MOST_REGISTERS
 
 
+def _is_scattered(u: UOp, axis: int) -> bool:
+    """Whether one invocation computes all of `axis`: any index may add to any element."""
+    return is_scatter(u) and axis == u.arg[0]
+
+
 def _own_index(u: UOp) -> Index:
     return tuple(ZERO if d == 1 else kernel_range(i, d, "grid") for i, d in enumerate(u.shape))
 
@@ -350,6 +384,8 @@ def _below(u: UOp) -> set[UOp]:
 def _work(e: Element) -> int:
     """Additions to compute a node, about: its points, and those of its reductions."""
     total = points(e.node.shape)
+    if e.over is not None:
+        total += points(e.node.src[1].shape)
     for n in toposort([e.value]):
         if n.op is ops.REDUCE:
             total += math.prod(int(r.src[0].arg) for r in _below(n))
@@ -432,12 +468,30 @@ class _Assembly:
         for load, (n, index) in e.loads.items():
             if n in self.values:
                 known[load] = self._read(n, index)
+        if e.target is not None:
+            self._scatter(e, known)
+            return
         value = substitute([e.value], known)[0]
         self.values[u] = Element(u, e.index, value, e.loads)
         memory = self.memory[u]
         store = UOp(ops.STORE, u.dtype, (memory, self._address(u, e.index), value))
         loops = self._loops(u)
         self.statements[u] = UOp(ops.FOR, u.dtype, (store, *loops)) if loops else store
+
+    def _scatter(self, e: Element, known: Mapping[UOp, UOp]) -> None:
+        """Zeros, and then every index adds to its element, in order."""
+        u, memory, loops = e.node, self.memory[e.node], self._loops(e.node)
+        assert e.target is not None
+        assert e.over is not None
+        value, *target = substitute([e.value, *e.target], known)
+        zero = UOp(ops.STORE, u.dtype, (memory, self._address(u, e.index), u.const_like(0)))
+        zeros = UOp(ops.FOR, u.dtype, (zero, *loops))
+        where = self._address(u, tuple(target))
+        sum_ = UOp(ops.LOAD, u.dtype, (memory, where, zeros)) + value
+        store = UOp(ops.STORE, u.dtype, (memory, where, sum_))
+        others = tuple(x for x in loops if x is not e.index[u.arg[0]])
+        self.values[u] = e
+        self.statements[u] = UOp(ops.FOR, u.dtype, (store, *others, e.over))
 
     def _address(self, u: UOp, index: Index) -> UOp:
         if self.memory[u].op is ops.ARG:
@@ -450,7 +504,8 @@ class _Assembly:
         """An element of the group's own node `n`: its value where that is at hand, else from where
         it was put."""
         made = self.values[n]
-        if made.index == index and (not self._loops(n) or _is_cheap(made.value)):
+        at_hand = made.target is None and made.index == index
+        if at_hand and (not self._loops(n) or _is_cheap(made.value)):
             return made.value
         load = (self.memory[n], self._address(n, index))
         after = (self.statements[n],) if self._loops(n) else ()

@@ -1,0 +1,114 @@
+"""Reductions and scatters that are too long for one invocation are split.
+
+In: the outputs of a simplified graph. Out: the same, where a long reduction first reduces parts of
+itself, stored, and then the parts: if it gives few elements, so that all of the device has work,
+and always if one invocation may not loop that often.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from anneal.lowering.kernels import identity
+from anneal.uop import dtypes, ops
+from anneal.uop.uop import UOp, arange, const, rebuild, scatter_add, toposort
+
+# Iterations of all loops of one invocation. Mesa's llvmpipe ends a shader's loops after 65,535 in
+# all, without a word; and a device that is not asked for more never hangs the desktop.
+MOST_ITERATIONS = 60_000
+# Results fewer than this leave most of the device idle, which matters for reductions longer than
+# this.
+_FEW, _LONG = 256, 1 << 14
+# Parts of a reduction: results of its first half.
+_MOST_PARTS, _FEWEST_PARTS = 1024, 8
+
+
+def split_long(outputs: Sequence[UOp]) -> list[UOp]:
+    """`outputs` with every reduction and scatter that is too long in parts."""
+    done: dict[UOp, UOp] = {}
+    for u in toposort(outputs):
+        new = rebuild(u, tuple([done[s] for s in u.src]))
+        split = _SPLIT.get(new.op)
+        if split is not None and all(isinstance(d, int) for s in new.src for d in s.shape):
+            parts = split(new)
+            if parts.origin is None:
+                parts.origin = u.origin
+            new = parts
+        done[u] = new
+    return [done[u] for u in outputs]
+
+
+def _reduction(u: UOp) -> UOp:
+    x, (how, axes) = u.src[0], u.arg
+    sizes = {a: _int(x.shape[a]) for a in axes}
+    length, results = math.prod(sizes.values()), math.prod(_int(d) for d in u.shape)
+    must = length > MOST_ITERATIONS
+    if not must and not (length >= _LONG and 0 < results < _FEW):
+        return u
+    fewest = -(-length // MOST_ITERATIONS)
+    most = max(fewest, min(_MOST_PARTS, length // 64) // max(results, 1))
+    axis, parts = max(((a, _divisor(n, most)) for a, n in sizes.items()), key=lambda c: c[1])
+    if parts < (fewest if must else _FEWEST_PARTS):
+        if not must:
+            return u
+        axis = max(sizes, key=sizes.__getitem__)
+        parts = min(most, sizes[axis])
+        x = _padded(x, axis, parts, how)
+    return _halves(u, x, axis, parts)
+
+
+def _divisor(n: int, most: int) -> int:
+    """The greatest divisor of n that is at most `most`."""
+    return next(p for p in range(min(most, n), 0, -1) if n % p == 0)
+
+
+def _padded(x: UOp, axis: int, parts: int, how: str) -> UOp:
+    """`x` with what changes no reduction after it, to a multiple of `parts`."""
+    n = _int(x.shape[axis])
+    extra = -n % parts
+    wide = x.pad([(0, extra) if i == axis else (0, 0) for i in range(x.ndim)])
+    if how == "add":
+        return wide
+    places = arange(n + extra, dtypes.int32)
+    inside = places.reshape([n + extra if i == axis else 1 for i in range(x.ndim)]) < n
+    rest = const(identity(how, x.dtype), x.dtype)
+    return inside.expand(wide.shape).where(wide, rest)
+
+
+def _halves(u: UOp, x: UOp, axis: int, parts: int) -> UOp:
+    how, axes = u.arg
+    rest = _int(x.shape[axis]) // parts
+    whole = x.reshape((*x.shape[:axis], parts, rest, *x.shape[axis + 1 :]))
+    inner = [a + (a > axis) for a in axes if a != axis]
+    halves = whole.reduce(how, (*inner, axis + 1))
+    stored = UOp(ops.CONTIGUOUS, halves.dtype, (halves,))
+    halves.origin = stored.origin = u.origin
+    return stored.reduce(how, (sum(a not in axes for a in range(axis)),))
+
+
+def _scatter(u: UOp) -> UOp:
+    """A sum of scatters of as many indices as one invocation may go through."""
+    idx, g = u.src
+    axis, length = u.arg
+    count = _int(g.shape[axis])
+    most = MOST_ITERATIONS - _int(length) if _int(length) < MOST_ITERATIONS // 2 else 1 << 14
+    if count <= most:
+        return u
+    out: UOp | None = None
+    for start in range(0, count, most):
+        bounds = [(start, min(start + most, count)) if i == axis else (0, d)
+                  for i, d in enumerate(g.shape)]  # fmt: skip
+        part = scatter_add(idx.shrink(bounds), g.shrink(bounds), axis, length)
+        out = part if out is None else out + part
+    assert out is not None
+    return out
+
+
+def _int(d: object) -> int:
+    assert isinstance(d, int)
+    return d
+
+
+_SPLIT: dict[ops.Op, Callable[[UOp], UOp]] = {
+    ops.REDUCE: _reduction, ops.SCATTER_ADD: _scatter}  # fmt: skip
