@@ -42,6 +42,11 @@ def no_display() -> Iterator[None]:
         os.environ.pop("XDG_RUNTIME_DIR", None)
 
 
+def schedule_settings() -> tuple[str | None, str | None]:
+    """All that changes what a graph becomes, as it stands in the environment: a cheap key."""
+    return os.environ.get("ANNEAL_MAX_BUFFERS"), os.environ.get("ANNEAL_FUSE")
+
+
 def verify() -> bool:
     """`ANNEAL_VERIFY=1`: check the IR against its specification between the compiler's stages."""
     return os.environ.get("ANNEAL_VERIFY", "0") not in ("", "0")

@@ -197,6 +197,11 @@ def limits() -> Limits:
     return Limits(min(most, own.max_buffers), own.max_binding_bytes, config.fuse())
 
 
+def target() -> tuple[str, str | None, str | None]:
+    """What a graph is compiled for: a key that costs a microsecond or two."""
+    return (current().name, *config.schedule_settings())
+
+
 def upload(data: np.ndarray[Any, Any]) -> Any:
     return current().upload(data)
 

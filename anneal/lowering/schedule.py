@@ -46,6 +46,8 @@ _LITTLE_WORK = 1 << 13
 # Nodes and reductions of a group: longer kernels cost more to compile than they save.
 _MOST_NODES = 24
 _MOST_REDUCTIONS = 10
+# Domains of results this small leave most of the device idle: several share a kernel.
+_SMALL_DOMAIN = 1 << 14
 # Groups that read the same buffer and may take in a sibling, latest first.
 _SIBLINGS = 4
 
@@ -154,19 +156,29 @@ class _Scheduler:
             self._move(g, home, made)
 
     def _run_beside(self, g: _Group) -> None:
-        """A few additions for results that no kernel reads run beside a later kernel's work."""
-        if g.domain or any(self.readers.get(u) for u in g.place):
+        """Results that no kernel reads run beside a later kernel's work: a few additions in one of
+        its invocations, or small updates over a domain of the same lengths."""
+        if any(self.readers.get(u) for u in g.place):
             return
-        if sum(self.work[u] for u in g.place) > _LITTLE_WORK:
+        if g.domain and math.prod(g.domain.values()) > _SMALL_DOMAIN:
+            return
+        if not g.domain and sum(self.work[u] for u in g.place) > _LITTLE_WORK:
             return
         last = max((self.group_of[n].rank for u in g.place for n in self.reads[u]
                     if n in self.group_of and n not in g.place), default=-1)  # fmt: skip
+        lengths = list(g.domain.values())
         for home in reversed(self.groups):
-            if home is not g and home.rank > last:
-                made = _Group(home.rank, home.domain, {**home.place, **g.place})
-                if len(self._buffers(made)) <= self.max_buffers:
-                    self._move(g, home, made)
-                    return
+            if home is g or home.rank <= last:
+                continue
+            if lengths and list(home.domain.values()) != lengths:
+                continue
+            number = dict(zip(g.domain, home.domain, strict=False))
+            moved: dict[UOp, Axes] = {u: tuple(None if a is None else number[a] for a in axes)
+                                      for u, axes in g.place.items()}  # fmt: skip
+            made = _Group(home.rank, home.domain, {**home.place, **moved})
+            if len(self._buffers(made)) <= self.max_buffers and self._is_short(made):
+                self._move(g, home, made)
+                return
 
     def _move(self, g: _Group, home: _Group, made: _Group) -> None:
         home.domain, home.place = made.domain, made.place
@@ -310,12 +322,9 @@ class _Scheduler:
     # -- worth --------------------------------------------------------------------------------
 
     def _worth(self, before: _Group, g: _Group, u: UOp) -> bool:
-        if len(g.place) > _MOST_NODES or len(self._buffers(g)) > self.max_buffers:
+        if len(self._buffers(g)) > self.max_buffers:
             return False
-        reductions = sum(len(self.reduces[v]) for v in g.place)
-        if reductions > max(_MOST_REDUCTIONS, len(self.reduces[u])):
-            return False
-        if sum(self._iterations(v, axes) for v, axes in g.place.items()) > MOST_ITERATIONS:
+        if not self._is_short(g, len(self.reduces[u])):
             return False
         work = sum(self.work[v] for v in g.place)
         threads = math.prod(g.domain.values())
@@ -329,6 +338,14 @@ class _Scheduler:
         if work > _LITTLE_WORK and (threads < _FEWEST_ROWS or work > threads * _MOST_SERIAL):
             return False
         return all(self._is_row(v, axes) for v, axes in g.place.items())
+
+    def _is_short(self, g: _Group, reductions: int = 0) -> bool:
+        """Whether the kernel compiles in little time, and no invocation loops too often."""
+        most = max(_MOST_REDUCTIONS, reductions)
+        if len(g.place) > _MOST_NODES or sum(len(self.reduces[v]) for v in g.place) > most:
+            return False
+        loops = sum(self._iterations(v, axes) for v, axes in g.place.items())
+        return loops <= MOST_ITERATIONS
 
     def _iterations(self, u: UOp, axes: Axes) -> int:
         """How often the loops of one invocation run that computes `u`."""

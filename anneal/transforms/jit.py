@@ -26,7 +26,6 @@ from anneal.realization import (
     HostBuffer,
     close_over,
     describe,
-    device_storage,
     device_storages,
     leak_message,
     scalar_buffer,
@@ -37,7 +36,7 @@ from anneal.transforms.lowered import Lowered
 from anneal.tree import PyTreeDef
 from anneal.uop import ops
 from anneal.uop.dtypes import DType
-from anneal.uop.uop import Graph, Shape, UOp, buffer
+from anneal.uop.uop import Graph, Shape, UOp
 
 # More traces of one function than this are seldom meant: some shape or static value keeps changing.
 MANY_TRACES = 8
@@ -83,40 +82,39 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         arrays, key = self._signature(args, kwargs)
-        found = self._signatures.get(key)
-        if found is None:
-            found = self._trace(args, kwargs, arrays, key)
-        nodes = [x.uop for x in arrays]
-        run, ready = found.run, True
-        for u in nodes:
-            if u.op is not ops.BUFFER:
-                ready = False
-                if u.traced:
+        found = self._known(key) or self._trace(args, kwargs, arrays, key)
+        run = found.run
+        storages: list[Any] = []
+        nodes: list[UOp] = []
+        for x in arrays:  # all data on a device: the common case
+            u = x._uop
+            if u.op is not ops.BUFFER or (s := u.arg[0]).deleted or type(s) is HostBuffer:
+                nodes = [x.uop for x in arrays]
+                if run is None or any(u.traced for u in nodes):
                     return self._inlined(found, nodes)
+                nodes = _buffers(arrays)
+                storages = device_storages(nodes)
+                break
+            storages.append(s)
         if run is None:
-            return self._inlined(found, nodes)
-        if not ready:
-            nodes = _buffers(arrays)
-        storages = [u.arg[0] for u in nodes]
-        for i, s in enumerate(storages):
-            if s.deleted or type(s) is HostBuffer:
-                storages[i] = device_storage(nodes[i])
+            return self._inlined(found, [x.uop for x in arrays])
         if found.captured:
             storages += device_storages(found.captured)
         if found.donated:
+            nodes = nodes or [x.uop for x in arrays]
             _own(found, nodes, storages)
         results = run(storages) if found.outputs else []
         if found.donated:
             _delete_donated(found, nodes, storages, results)
         return found.out_tree.unflatten(
-            [Array(buffer(s, dtype, shape), weak)
+            [Array(UOp(ops.BUFFER, dtype, (), (s, shape)), weak)
              for s, (dtype, shape, weak) in zip(results, found.outputs, strict=True)]
         )  # fmt: skip
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """What a call with these arguments would run, without running it."""
         arrays, key = self._signature(args, kwargs)
-        found = self._signatures.get(key) or self._trace(args, kwargs, arrays, key)
+        found = self._known(key) or self._trace(args, kwargs, arrays, key)
         return Lowered(found.graph, found.donated, trace.name_of(self._fn))
 
     def clear_cache(self) -> None:
@@ -136,12 +134,13 @@ class Jitted:
                 x = leaves[i] = self._input(x, i, args, kwargs)
             u = x._uop
             specs.append((u.dtype, u.shape, x.weak_type))
-        key = (in_tree, tuple(specs), static)
+        return leaves, (in_tree, tuple(specs), static)
+
+    def _known(self, key: Any) -> Compiled | None:
         try:
-            hash(key)
+            return self._signatures.get(key)
         except TypeError:
-            raise self._unhashable(static) from None
-        return leaves, key
+            raise self._unhashable(key[2]) from None
 
     def _input(self, x: Any, i: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Array:
         try:
@@ -288,7 +287,7 @@ def _lazily(graph: Graph, donated: frozenset[int]) -> Callable[[Sequence[Any]], 
     def run(storages: Sequence[Any]) -> list[Any]:
         from anneal import device
 
-        target = (device.current().name, device.limits())
+        target = device.target()
         executable = executables.get(target)
         if executable is None:
             executable = executables[target] = device.compile(graph, donated)

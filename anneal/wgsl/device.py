@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 _MOST_BINDINGS_REMEMBERED = 64
+# Buffers kept for each result of a program: one that is read while the next is made.
+_MOST_ON_A_SHELF = 2
 _MOST_GROUPS = 65535  # every adapter's limit of workgroups along an axis
 _INSTALL = "install a Vulkan driver (on Debian: apt-get install mesa-vulkan-drivers), or use the " \
            "interpreter"  # fmt: skip
@@ -77,18 +79,19 @@ def open_device() -> WebGPU:
 
 
 class Storage:
-    """A buffer on loan from the device's pool."""
+    """A buffer on loan from the device's pool, or from `shelf`, to which it then goes back."""
 
     __slots__ = ("__weakref__", "buffer", "deleted", "device", "dtype", "nbytes", "shared",
-                 "size")  # fmt: skip
+                 "shelf", "size")  # fmt: skip
 
-    def __init__(self, device: WebGPU, dtype: DType, size: int, buffer: Any = None) -> None:
-        self.device, self.dtype, self.size = device, dtype, size
+    def __init__(self, device: WebGPU, dtype: DType, size: int, buffer: Any = None,
+                 shelf: list[Any] | None = None) -> None:  # fmt: skip
+        self.device, self.dtype, self.size, self.shelf = device, dtype, size, shelf
         self.nbytes = size * item_bytes(dtype)
         self.deleted = self.shared = False
         self.buffer: Any = buffer  # set before what may raise: __del__ reads it
         if buffer is None:
-            self.buffer = device.acquire(self.nbytes)
+            self.buffer = device.acquire(self.nbytes, shelf)
 
     def held(self) -> Any:
         """The buffer; DeviceError once it was given away."""
@@ -104,7 +107,7 @@ class Storage:
 
     def __del__(self) -> None:
         if self.buffer is not None and count_bytes is not None:  # None while Python shuts down
-            self.device.release(self.buffer)
+            self.device.release(self.buffer, self.shelf)
 
 
 class WebGPU:
@@ -126,7 +129,7 @@ class WebGPU:
         self.pipelines: dict[str, Any] = {}
         self.free: dict[int, list[Any]] = {}
 
-    def acquire(self, nbytes: int) -> Any:
+    def acquire(self, nbytes: int, shelf: list[Any] | None = None) -> Any:
         """A buffer of at least `nbytes`; DeviceError beyond the adapter's limit."""
         if nbytes > self.limits.max_binding_bytes:
             raise DeviceError(
@@ -135,6 +138,8 @@ class WebGPU:
             )
         size = max(16, -(-nbytes // 16) * 16)
         count_bytes(size)
+        if shelf:
+            return shelf.pop()
         free = self.free.get(size)
         if free:
             return free.pop()
@@ -144,8 +149,11 @@ class WebGPU:
         count("buffers")
         return self.handle.create_buffer(size=size, usage=usage)
 
-    def release(self, buffer: Any) -> None:
+    def release(self, buffer: Any, shelf: list[Any] | None = None) -> None:
         count_bytes(-buffer.size)
+        if shelf is not None and len(shelf) < _MOST_ON_A_SHELF:
+            shelf.append(buffer)
+            return
         self.free.setdefault(buffer.size, []).append(buffer)
 
     def upload(self, data: np.ndarray[Any, Any]) -> Storage:
@@ -229,37 +237,41 @@ class Loaded:
         self.pipelines = [device.pipeline(launch.kernel) for launch in plan.launches]
         self.scratch = {i: Storage(device, s.dtype, s.size) for i, s in enumerate(plan.slots)
                         if s.kind == "temp"}  # fmt: skip
+        self.made = [(i, s) for i, s in enumerate(plan.slots) if s.kind != "input"]
+        self.aliases = [(i, s.alias, s) for i, s in enumerate(plan.slots) if s.alias is not None]
+        # A result's buffers come back to its own shelf: the next call binds the same ones.
+        self.shelves: list[list[Any]] = [[] for _ in plan.slots]
         self.bound: dict[tuple[int, ...], list[tuple[Any, Any, tuple[int, int, int]]]] = {}
 
     def __call__(self, inputs: Sequence[Any]) -> list[Storage]:
         inputs = [s if type(s) is Storage else self.device.upload(read(s)) for s in inputs]
-        for i, given in enumerate(inputs):
-            if given.deleted:
-                raise DeviceError(f"input {i} was donated and is deleted")
-        storages = [self._storage(i, slot, inputs) for i, slot in enumerate(self.plan.slots)]
+        for s in inputs:
+            if s.deleted:
+                raise DeviceError(f"input {inputs.index(s)} was donated and is deleted")
+        storages: list[Storage] = [*inputs]  # a plan's slots begin with its inputs
+        for i, slot in self.made:
+            storages.append(self._storage(i, slot, inputs))
         if self.plan.launches:
             self._submit([s.buffer for s in storages])
         # Only now that all went well do donated storages give their buffers away.
-        for i, slot in enumerate(self.plan.slots):
-            if slot.alias is not None and storages[i] is storages[slot.alias]:
-                buffer = storages[slot.alias].take()
+        for i, alias, slot in self.aliases:
+            if storages[i] is storages[alias]:
+                buffer = storages[alias].take()
                 storages[i] = Storage(self.device, slot.dtype, slot.size, buffer)
         return [storages[i] for i in self.plan.outputs]
 
     def _storage(self, i: int, slot: Slot, inputs: Sequence[Storage]) -> Storage:
-        if slot.kind == "input":
-            return inputs[slot.position]
         if slot.kind == "temp":
             return self.scratch[i]
         if slot.alias is None:
-            return Storage(self.device, slot.dtype, slot.size)
-        given = inputs[self.plan.slots[slot.alias].position]
+            return Storage(self.device, slot.dtype, slot.size, None, self.shelves[i])
+        given = inputs[slot.alias]
         if sum(s is given for s in inputs) > 1:
             return self.device.copy(given)  # another input reads the memory that is written here
         return given
 
     def _submit(self, bound: list[Any]) -> None:
-        key = tuple([id(b) for b in bound])
+        key = tuple(map(id, bound))
         ready = self.bound.get(key)
         if ready is None:
             if len(self.bound) >= _MOST_BINDINGS_REMEMBERED:
@@ -282,7 +294,9 @@ class Loaded:
             buffers = [bound[i] for i in launch.args]
             written = [b for b, p in zip(buffers, launch.kernel.params, strict=True)
                        if p.access == "read_write"]  # fmt: skip
-            if any(sum(b is w for b in buffers) > 1 for w in written):
+            if len({id(b) for b in buffers}) < len(buffers) and any(
+                sum(b is w for b in buffers) > 1 for w in written
+            ):
                 raise DeviceError(f"{launch.kernel.name} would read and write one buffer")
             entries = [{"binding": n, "resource": {"buffer": b, "offset": 0, "size": b.size}}
                        for n, b in enumerate(buffers)]  # fmt: skip

@@ -1,0 +1,46 @@
+"""What a jitted call costs in Python, above the device's own cost: µs, the best of five.
+
+`python benchmarks/call.py`. Encoding and submitting are left out: they are the device's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import anneal
+from anneal.wgsl import device as webgpu
+
+
+def microseconds(call: Callable[[], Any], times: int = 1000) -> float:
+    call()
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(times):
+            call()
+        best = min(best, (time.perf_counter() - start) / times * 1e6)
+    return best
+
+
+def main() -> None:
+    with anneal.default_device("webgpu"):
+        place = anneal.jit(lambda x: x + 1)
+        for n in (4, 100):
+            arrays = [place(np.full(4, i, np.float32)) for i in range(n)]
+            total = anneal.jit(lambda xs: sum(xs[1:], xs[0]))
+            total(arrays)
+            whole = microseconds(lambda f=total, xs=arrays: f(xs))  # type: ignore[misc]
+            submit, webgpu.Loaded._submit = webgpu.Loaded._submit, lambda self, bound: None  # type: ignore[method-assign]
+            try:
+                python = microseconds(lambda f=total, xs=arrays: f(xs))  # type: ignore[misc]
+            finally:
+                webgpu.Loaded._submit = submit  # type: ignore[method-assign]
+            print(f"{n:4d} arrays: {whole:6.1f} µs a call, {python:5.1f} µs of them above the device")
+
+
+if __name__ == "__main__":
+    main()
