@@ -39,7 +39,7 @@ def main() -> None:
                 python = microseconds(lambda f=total, xs=arrays: f(xs))  # type: ignore[misc]
             finally:
                 webgpu.Loaded._submit = submit  # type: ignore[method-assign]
-            print(f"{n:4d} arrays: {whole:6.1f} µs a call, {python:5.1f} µs of them above the device")
+            print(f"{n:4d} arrays: {whole:6.1f} µs a call, {python:5.1f} above the device")
 
 
 if __name__ == "__main__":
