@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anneal import config, errors
+from anneal.profiling import profiled, record
 from anneal.stats import count
 from anneal.uop.uop import Graph
 
@@ -100,14 +102,19 @@ class Interpreter:
 
         outputs = simplify(graph.outputs)
         position = {p: i for i, p in enumerate(graph.inputs)}
+        origins = tuple(dict.fromkeys(u.origin for u in graph.nodes()
+                                      if u.origin is not None and u.traced))  # fmt: skip
 
         def run(inputs: Sequence[Any]) -> list[HostStorage]:
             inputs = [s if type(s) is HostStorage else HostStorage(read(s)) for s in inputs]
+            start = time.perf_counter()
             values = {
                 p: s.data.reshape(tuple(d for d in p.shape if isinstance(d, int)))
                 for p, s in zip(graph.inputs, inputs, strict=True)
             }
             made = iter(evaluate([u for u in outputs if u not in position], values))
+            if profiled():
+                record("interpreted graph", 0, 0, origins, time.perf_counter() - start)
             return [inputs[position[u]] if u in position else HostStorage(next(made))
                     for u in outputs]  # fmt: skip
 

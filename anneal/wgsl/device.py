@@ -8,6 +8,7 @@ memory given away.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from anneal import config
 from anneal.device import DeviceError, Limits, read
 from anneal.lowering.cost import item_bytes
 from anneal.lowering.plan import Kernel, Plan, Slot, lower
+from anneal.profiling import profiled, record
 from anneal.stats import count, count_bytes
 from anneal.uop import dtypes
 from anneal.uop.dtypes import DType
@@ -116,7 +118,7 @@ class WebGPU:
     name = "webgpu"
 
     def __init__(self, adapter: Any) -> None:
-        features = [f for f in ("shader-f16",) if f in adapter.features]
+        features = [f for f in ("shader-f16", "timestamp-query") if f in adapter.features]
         own = adapter.limits
         wanted = {k: own[k] for k in ("max-storage-buffers-per-shader-stage", "max-buffer-size",
                                       "max-storage-buffer-binding-size") if k in own}
@@ -156,6 +158,32 @@ class WebGPU:
             return
         self.free.setdefault(buffer.size, []).append(buffer)
 
+    def timed(self, pipeline: Any, group: Any, grid: tuple[int, int, int]) -> float:
+        """Runs one dispatch to its end; the seconds that it took, by the device's time stamps or,
+        where it has none, by the host's clock."""
+        import wgpu
+
+        handle, stamps = self.handle, "timestamp-query" in self.features
+        usage = wgpu.BufferUsage.QUERY_RESOLVE | wgpu.BufferUsage.COPY_SRC
+        result = handle.create_buffer(size=16, usage=usage)
+        encoder = handle.create_command_encoder()
+        writes = None
+        if stamps:
+            queries = handle.create_query_set(type="timestamp", count=2)
+            writes = {"query_set": queries, "beginning_of_pass_write_index": 0,
+                      "end_of_pass_write_index": 1}  # fmt: skip
+        compute = encoder.begin_compute_pass(timestamp_writes=writes)
+        compute.set_pipeline(pipeline)
+        compute.set_bind_group(0, group)
+        compute.dispatch_workgroups(*grid)
+        compute.end()
+        if stamps:
+            encoder.resolve_query_set(queries, 0, 2, result, 0)
+        start = time.perf_counter()
+        handle.queue.submit([encoder.finish()])
+        begin, end = handle.queue.read_buffer(result).cast("Q")  # waits
+        return (end - begin) * 1e-9 if stamps else time.perf_counter() - start
+
     def upload(self, data: np.ndarray[Any, Any]) -> Storage:
         """A storage with the elements of `data`."""
         import numpy as np
@@ -191,7 +219,8 @@ class WebGPU:
         return out
 
     def _check(self, dtype: DType) -> None:
-        if dtype not in SUPPORTED or (dtype is dtypes.float16 and not self.features):
+        half = dtype is dtypes.float16
+        if dtype not in SUPPORTED or (half and "shader-f16" not in self.features):
             known = ", ".join(sorted(d.name for d in SUPPORTED))
             raise TypeError(f"webgpu holds no {dtype} here: it holds {known}; cast with "
                             "x.astype(...), or use the interpreter")  # fmt: skip
@@ -277,6 +306,9 @@ class Loaded:
             if len(self.bound) >= _MOST_BINDINGS_REMEMBERED:
                 self.bound.clear()
             ready = self.bound[key] = self._bind(bound)
+        if profiled():
+            self._timed(ready)
+            return
         encoder = self.device.handle.create_command_encoder()
         compute = encoder.begin_compute_pass()
         for pipeline, group, grid in ready:
@@ -287,6 +319,15 @@ class Loaded:
         self.device.handle.queue.submit([encoder.finish()])
         count("submissions")
         count("launches", len(ready))
+
+    def _timed(self, ready: list[tuple[Any, Any, tuple[int, int, int]]]) -> None:
+        """The launches one by one, each timed."""
+        for launch, (pipeline, group, grid) in zip(self.plan.launches, ready, strict=True):
+            seconds = self.device.timed(pipeline, group, grid)
+            k = launch.kernel
+            record(k.name, k.flops, k.bytes, launch.origins, seconds)
+            count("submissions")
+            count("launches")
 
     def _bind(self, bound: list[Any]) -> list[tuple[Any, Any, tuple[int, int, int]]]:
         out = []
