@@ -27,7 +27,7 @@ class _Row:
     seconds: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Profile:
     """Kernels that ran, with their times in seconds on the device.
 
