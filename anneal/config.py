@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from anneal import errors
 
@@ -45,6 +47,24 @@ def no_display() -> Iterator[None]:
 def schedule_settings() -> tuple[str | None, str | None]:
     """All that changes what a graph becomes, as it stands in the environment: a cheap key."""
     return os.environ.get("ANNEAL_MAX_BUFFERS"), os.environ.get("ANNEAL_FUSE")
+
+
+def cache_folder() -> Path | None:
+    """`ANNEAL_CACHE_DIR`: where plans are kept between processes; empty: nowhere. Unset: the
+    platform's cache folder (`XDG_CACHE_HOME` is honoured)."""
+    asked = os.environ.get("ANNEAL_CACHE_DIR")
+    if asked is not None:
+        return Path(asked).expanduser() if asked else None
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    try:
+        return Path(base).expanduser() / "anneal"
+    except RuntimeError:  # no home folder
+        return None
 
 
 def verify() -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 _counts: dict[str, int] = dict.fromkeys(
-    ("traces", "schedules", "graphs_compiled", "kernels_rendered", "kernels_compiled", "pipelines",
-     "launches", "submissions", "buffers", "live_bytes", "peak_bytes"), 0)  # fmt: skip
+    ("traces", "schedules", "plans_loaded", "graphs_compiled", "kernels_rendered",
+     "kernels_compiled", "pipelines", "launches", "submissions", "buffers", "live_bytes",
+     "peak_bytes"), 0)  # fmt: skip
 
 
 def count(name: str, by: int = 1) -> None:

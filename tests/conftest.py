@@ -5,5 +5,6 @@ from __future__ import annotations
 import os
 
 os.environ["ANNEAL_VERIFY"] = "1"
+os.environ["ANNEAL_CACHE_DIR"] = ""  # every test compiles for itself
 # Test processes run side by side: one thread each, or they wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -1,4 +1,4 @@
-"""The command line: `anneal train`, `anneal doctor`.
+"""The command line: `anneal train`, `anneal doctor`, `anneal cache`.
 
 Bad input is one line on stderr and exit status 2.
 """
@@ -37,8 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             from anneal.cli.doctor import doctor
 
             doctor(args)
+        elif args.command == "cache":
+            from anneal.cli.cache import cache
+
+            cache(args)
         else:
-            raise errors.AnnealError(f"unknown command {args.command!r}: expected train or doctor")
+            raise errors.AnnealError(
+                f"unknown command {args.command!r}: expected train, doctor or cache"
+            )
     except BrokenPipeError:  # who read the output has enough; nothing is left to say it to
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -85,13 +91,15 @@ def _parser() -> argparse.ArgumentParser:
         epilog="commands:\n"
         "  train mlp      train a network of three dense layers on handwritten digits\n"
         "  train conv     train a small convolutional network on them\n"
-        "  doctor         what is installed, which device runs and why\n\n"
+        "  doctor         what is installed, which device runs and why\n"
+        "  cache          where compiled plans are kept, how many, how large\n"
+        "  cache clear    forget them\n\n"
         "examples:\n"
         "  anneal train mlp --steps 500\n"
         "  anneal train --device webgpu conv --out digits.safetensors\n",
     )
-    parser.add_argument("command", help="train or doctor")
-    parser.add_argument("model", nargs="?", help="train: mlp or conv")
+    parser.add_argument("command", help="train, doctor or cache")
+    parser.add_argument("model", nargs="?", help="train: mlp or conv; cache: clear")
     parser.add_argument("--steps", type=_positive, help="training steps (mlp 1500, conv 400)")
     parser.add_argument("--batch", type=_positive, default=64, help="images a step (64)")
     parser.add_argument("--lr", type=_rate, default=2e-3, help="Adam's learning rate (0.002)")

@@ -679,6 +679,9 @@ def structural_key(roots: Iterable[UOp], numbered: Iterable[UOp] = ()) -> str:
             buffers += 1
         lines.append(f"{u.op.name} {u.dtype.name} {[numbers[s] for s in u.src]} {arg!r}")
     lines.append(repr([numbers[r] for r in roots]))
+    # Inputs that nothing reads are inputs too.
+    lines += [f"{u.op.name} {u.dtype.name} {u.arg[1]!r}" for u in position if u not in numbers]
+    lines.append(str(len(position)))
     return blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from anneal import config
 from anneal.device import DeviceError, Limits, read
+from anneal.lowering import cache
 from anneal.lowering.cost import item_bytes
 from anneal.lowering.plan import Kernel, Plan, Slot, lower
 from anneal.profiling import profiled, record
@@ -253,7 +254,12 @@ class WebGPU:
         return made
 
     def compile(self, graph: Graph, donate: frozenset[int], limits: Limits) -> Loaded:
-        return Loaded(self, lower(graph, limits, donate))
+        key = cache.key_of(graph, limits, sorted(donate))
+        plan = cache.load(graph, key)
+        if plan is None:
+            plan = lower(graph, limits, donate)
+            cache.store(graph, key, plan)
+        return Loaded(self, plan)
 
 
 class Loaded:

@@ -279,3 +279,13 @@ def test_lower_shows_the_graph_without_running() -> None:
     assert lowered.as_text("graph") == repr(lowered.graph)
     with pytest.raises(ValueError, match='"kernels"'):
         lowered.as_text("assembly")
+
+
+def test_an_argument_that_is_not_used_is_an_input_all_the_same() -> None:
+    one = anneal.jit(lambda x: add(x, 1.0))
+    two = anneal.jit(lambda x, y: add(x, 1.0))
+    assert one(asarray([1.0, 2.0])).tolist() == [2, 3]
+    for device in ("interpreter", "webgpu"):
+        with anneal.default_device(device):
+            assert one(asarray([1.0, 2.0])).tolist() == [2, 3]
+            assert two(asarray([3.0, 4.0]), asarray([5.0, 6.0, 7.0])).tolist() == [4, 5]

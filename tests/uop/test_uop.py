@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from anneal.uop import dtypes, ops
 from anneal.uop.uop import (
+    Graph,
     UOp,
     arange,
     const,
@@ -158,3 +159,10 @@ def test_a_movement_that_moves_nothing_is_no_node() -> None:
     assert x.sum(()) is x
     assert isinstance(x.flip(()), UOp)
     assert x.reshape((12,)).op is ops.RESHAPE
+
+
+def test_inputs_that_nothing_reads_are_part_of_the_key() -> None:
+    x, y = param(f32, (3,)), param(f32, (3,))
+    keys = {Graph((x,), (x + 1.0,)).key(), Graph((x, y), (x + 1.0,)).key(),
+            Graph((y, x), (x + 1.0,)).key(), Graph((x, param(i32, ())), (x + 1.0,)).key()}
+    assert len(keys) == 4
