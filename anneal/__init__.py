@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from anneal import errors, tree
 from anneal.array import Array
 from anneal.profiling import profile
+from anneal.transforms.checkpoint import checkpoint
 from anneal.transforms.grad import grad, value_and_grad, vjp
 from anneal.transforms.jit import jit
 
@@ -21,8 +22,8 @@ _MODULES = frozenset({"lax", "nn", "numpy", "optim", "random"})
 _OF_DEVICE = frozenset({"default_device", "devices", "doctor"})
 
 __all__ = [
-    "Array", "default_device", "devices", "doctor", "errors", "grad", "jit", "lax", "nn", "numpy",
-    "optim", "profile", "random", "stats", "tree", "value_and_grad", "vjp",
+    "Array", "checkpoint", "default_device", "devices", "doctor", "errors", "grad", "jit", "lax",
+    "nn", "numpy", "optim", "profile", "random", "stats", "tree", "value_and_grad", "vjp",
 ]  # fmt: skip
 
 

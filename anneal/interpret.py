@@ -242,7 +242,7 @@ _TABLE: dict[Op, Callable[[UOp, list[Data]], Data]] = {
     ops.CAST: _saturate,
     ops.BITCAST: lambda u, x: np.ascontiguousarray(x[0]).view(numpy_dtype(u.dtype)).reshape(
         x[0].shape),
-    ops.STOP_GRADIENT: lambda u, x: x[0], ops.CONTIGUOUS: lambda u, x: x[0],
+    **dict.fromkeys(ops.IDENTITY, lambda u, x: x[0]),
     ops.ADD: _arithmetic(np.add, np.logical_or), ops.SUB: _ufunc(np.subtract),
     ops.MUL: _arithmetic(np.multiply, np.logical_and), ops.DIV: _ufunc(np.divide),
     ops.FLOORDIV: _floordiv, ops.MOD: _mod, ops.POW: _ufunc(np.power),

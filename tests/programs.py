@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -99,7 +100,7 @@ def block_params(width: int) -> Any:
             "down_b": normal(width, scale=0.1)}  # fmt: skip
 
 
-def gpt_loss(p: Any, tokens: Any, labels: Any) -> Any:
+def gpt_loss(p: Any, tokens: Any, labels: Any, block: Callable[..., Any] = block) -> Any:
     x = p["embedding"][tokens] + p["position"][: tokens.shape[1]]
     for layer in p["blocks"]:
         x = block(layer, x)
@@ -168,6 +169,9 @@ def small() -> list[Program]:
                 (cnn_params(8), normal(8, 1, 8, 8), labels(10, 8)), ""),
         Program("GPT block, forward", 10, block, (block_params(32), normal(2, 16, 32)), ""),
         Program("GPT, 2 layers, Adam step", 120, adam_step(gpt_loss),
+                (gpt, adam_state(gpt), tokens, labels(50, 2, 16)), ""),
+        Program("the same, its blocks computed again", 120,
+                adam_step(functools.partial(gpt_loss, block=anneal.checkpoint(block))),
                 (gpt, adam_state(gpt), tokens, labels(50, 2, 16)), ""),
         Program("momentum step", 10, sgd_step(squared_error),
                 (mlp_params(20, 30, 4), normal(16, 20), normal(16, 4)), ""),

@@ -170,7 +170,9 @@ class _Builder:
 
     def cast(self, x: UOp) -> UOp | None:
         if self.family == "smooth":  # a cast is no smooth function
-            return x.alu(self.pick((ops.STOP_GRADIENT, ops.CONTIGUOUS)))
+            op = self.pick((ops.STOP_GRADIENT, ops.CONTIGUOUS, ops.AFTER, ops.CHECKPOINT))
+            others = (self.partner(x, x.dtype),) if op is ops.AFTER else ()
+            return UOp(op, x.dtype, (x, *(others or x.src if op.arity < 0 else ())))
         to = self.pick(self.kinds)
         if x.dtype.bits == 32 and to.bits == 32 and to.is_int and self.number(0, 3) == 0:
             return x.bitcast(to)

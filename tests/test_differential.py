@@ -1,4 +1,5 @@
-"""Random graphs on WebGPU against the interpreter: fused, unfused, and with few buffers."""
+"""Random graphs, and their gradients, on WebGPU against the interpreter: fused, unfused, and with
+few buffers."""
 
 from __future__ import annotations
 
@@ -6,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from anneal import device
 from anneal.interpret import evaluate
+from anneal.transforms.grad import gradient
 from anneal.uop import dtypes
 from anneal.uop.spec import verify
-from anneal.uop.uop import Graph, param
+from anneal.uop.uop import Graph, const, param
 from tests.random_graphs import Example, examples
 
 LIMITS = [device.Limits(), device.Limits(max_buffers=4), device.Limits(fuse=False)]
@@ -52,6 +54,30 @@ def test_exact_graphs_agree_to_the_bit(example: Example, limits: device.Limits) 
 @given(examples("smooth"), st.sampled_from(LIMITS))
 def test_smooth_graphs_agree_closely(example: Example, limits: device.Limits) -> None:
     compare(example, limits, 1e-4)
+
+
+def differentiated(example: Example) -> Example:
+    """The graph's outputs, and the gradients of their sum with respect to its inputs."""
+    graph = example.graph
+    floats = [u for u in dict.fromkeys(graph.outputs) if u.dtype.is_float]
+    wrt = [p for p in graph.inputs if p.dtype.is_float]
+    slopes = gradient(floats, wrt, [const(1, u.dtype).expand(u.shape) for u in floats])
+    return Example(Graph(graph.inputs, (*graph.outputs, *slopes)), example.data)
+
+
+def is_tame(example: Example) -> bool:
+    """Whether rounding is not what decides: all values are finite and not large."""
+    graph = example.graph
+    found = evaluate(graph.outputs, dict(zip(graph.inputs, example.data, strict=True)))
+    return all(bool(np.all(np.abs(v) < 1e5)) for v in found if v.dtype.kind == "f")
+
+
+@_SETTINGS
+@given(examples("smooth"), st.sampled_from(LIMITS))
+def test_gradients_of_smooth_graphs_agree_closely(example: Example, limits: device.Limits) -> None:
+    example = differentiated(example)
+    assume(is_tame(example))
+    compare(example, limits, 1e-3)
 
 
 @pytest.mark.parametrize("fuse", [True, False])

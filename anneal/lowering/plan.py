@@ -7,6 +7,7 @@ bytes in every process.
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,13 @@ from typing import Literal
 from anneal import config
 from anneal.lowering.cost import item_bytes, kernel_flops
 from anneal.lowering.linearize import Guarded, linearize
-from anneal.lowering.rangeify import every_operation, points, stored_nodes
+from anneal.lowering.rangeify import every_operation, points, stored_nodes, untied
 from anneal.lowering.schedule import Body, bodies
 from anneal.lowering.split import split_long
 from anneal.rules._decompose import RULES as DECOMPOSE
 from anneal.rules._lowering import RULES as LOWERING
 from anneal.stats import count
-from anneal.uop import ops
+from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.rewrite import rewrite
 from anneal.uop.spec import verify
@@ -107,12 +108,12 @@ def lower(graph: Graph, limits: object, donate: frozenset[int]) -> Plan:
     outputs = simplify(rewrite(list(graph.outputs), LOWERING))
     fuse = bool(getattr(limits, "fuse", True))
     outputs = simplify(split_long(outputs))
-    outputs = [_stored_form(u) for u in outputs]
+    outputs, waits = untied([_stored_form(u) for u in outputs])
     if config.verify():
         verify(outputs, "tensor")
     nodes = stored_nodes(outputs, max_buffers - 1) if fuse else every_operation(outputs)
     stored = {u: why for u, why in nodes.items() if points(u.shape)}
-    kernels = bodies(list(stored), outputs, max_buffers if fuse else 0)
+    kernels = bodies(list(stored), outputs, max_buffers if fuse else 0, waits)
     if config.verify():
         verify([s for k in kernels for s in k.statements], "kernel")
     count("schedules")
@@ -136,7 +137,7 @@ def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
         slot_of[p] = len(slots)
         slots.append(Slot(p.dtype, points(p.shape), "input", i))
     last = {u: n for n, k in enumerate(kernels) for u in (*k.inputs, *k.outputs)}
-    free: list[tuple[DType, int, int]] = []
+    free: list[int] = []
     launches: list[Launch] = []
     for n, k in enumerate(kernels):
         for u in k.outputs:
@@ -146,23 +147,29 @@ def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
                 slot_of[u] = len(slots)
                 slots.append(Slot(u.dtype, size, "output", alias=alias))
                 continue
-            reuse = next((f for f in free if f[0] is u.dtype and f[1] == size), None)
-            if reuse is not None:
-                free.remove(reuse)
-                slot_of[u] = reuse[2]
-            else:
-                slot_of[u] = len(slots)
-                slots.append(Slot(u.dtype, size, "temp"))
+            slot_of[u] = _temporary(slots, free, -(-size * item_bytes(u.dtype) // 4))
         launches.append(_launch(k, slot_of, aliases, reasons))
         for u in dict.fromkeys((*k.inputs, *k.outputs)):
             if last[u] == n and slots[slot_of[u]].kind == "temp":
-                slot = slots[slot_of[u]]
-                free.append((slot.dtype, slot.size, slot_of[u]))
+                free.append(slot_of[u])
     for u in outputs:
         if u not in slot_of:  # no elements: nothing computes it
             slot_of[u] = len(slots)
             slots.append(Slot(u.dtype, points(u.shape), "output"))
     return Plan(tuple(slots), tuple(launches), tuple([slot_of[u] for u in outputs]))
+
+
+def _temporary(slots: list[Slot], free: list[int], words: int) -> int:
+    """A slot of at least `words` times 4 bytes: the least free one that is long enough, else the
+    longest free one, made longer, else a new one."""
+    fits = [i for i in free if slots[i].size >= words]
+    if fits or free:
+        i = min(fits or free, key=lambda i: slots[i].size if fits else -slots[i].size)
+        free.remove(i)
+        slots[i] = Slot(dtypes.uint32, max(slots[i].size, words), "temp")
+        return i
+    slots.append(Slot(dtypes.uint32, words, "temp"))
+    return len(slots) - 1
 
 
 def _aliases(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
@@ -216,13 +223,22 @@ def _late(kernels: Sequence[Body], aliases: dict[UOp, UOp]) -> list[Body]:
         for i, k in enumerate(kernels):
             if p in k.inputs and i != maker[u]:
                 before[maker[u]].add(i)
-    done: dict[int, None] = {}
-    while len(done) < len(kernels):
-        ready = [i for i in range(len(kernels)) if i not in done and before[i] <= done.keys()]
-        if not ready:
-            raise RuntimeError("kernels wait for each other; please report this program")
-        done.update(dict.fromkeys(ready))
-    return [kernels[i] for i in done]
+    order: list[Body] = []
+    after: list[list[int]] = [[] for _ in kernels]
+    for i, others in enumerate(before):
+        for j in others:
+            after[j].append(i)
+    ready = [i for i, others in enumerate(before) if not others]
+    while ready:
+        i = heapq.heappop(ready)
+        order.append(kernels[i])
+        for j in after[i]:
+            before[j].discard(i)
+            if not before[j]:
+                heapq.heappush(ready, j)
+    if len(order) < len(kernels):
+        raise RuntimeError("kernels wait for each other; please report this program")
+    return order
 
 
 def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp],

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from anneal.lowering.kernels import is_scatter
 from anneal.uop import ops
-from anneal.uop.uop import Shape, UOp, toposort
+from anneal.uop.uop import Shape, UOp, rebuild, toposort
 
 # Visits for each point up to which a reduction is computed where it is used. Above 1 by what the
 # edges of a convolution's window miss.
@@ -31,6 +31,7 @@ _LAUNCH = 8192
 _LONGEST = 256
 
 _COSTS = {op: _TRANSCENDENTAL for op in (ops.EXP, ops.LOG, ops.SIN, ops.COS, ops.TANH, ops.POW)}
+_RENAMING = ops.MOVEMENT | ops.IDENTITY
 _LEAVES = frozenset({ops.CONST, ops.PARAM, ops.ARANGE, ops.VAR, ops.BUFFER})
 
 
@@ -39,6 +40,22 @@ def points(shape: Shape) -> int:
     from anneal.uop.symbolic import hi
 
     return math.prod(d if isinstance(d, int) else hi(d) for d in shape)
+
+
+def untied(outputs: Sequence[UOp]) -> tuple[list[UOp], dict[UOp, tuple[UOp, ...]]]:
+    """`outputs` with AFTERs of one source, and what each of those waits for: order is no data."""
+    done: dict[UOp, UOp] = {}
+    waits: dict[UOp, tuple[UOp, ...]] = {}
+    numbers: dict[tuple[UOp, ...], int] = {}
+    for u in toposort(outputs):
+        src = tuple([done[s] for s in u.src])
+        if u.op is ops.AFTER:
+            number = numbers.setdefault(src[1:], len(numbers))
+            done[u] = UOp(ops.AFTER, u.dtype, src[:1], number)
+            waits[done[u]] = src[1:]
+        else:
+            done[u] = rebuild(u, src)
+    return [done[u] for u in outputs], waits
 
 
 def stored_nodes(outputs: Sequence[UOp], max_inputs: int) -> dict[UOp, str]:
@@ -58,8 +75,9 @@ def every_operation(outputs: Sequence[UOp]) -> dict[UOp, str]:
     reads, in a buffer."""
     order = toposort(outputs)
     summed = {u.src[0] for u in order if u.op is ops.REDUCE}
+    free = _LEAVES | ops.MOVEMENT | {ops.AFTER}
     return {u: "not fused" for u in order if u in outputs and u.op is not ops.PARAM or not (
-        u.op in _LEAVES or u.op in ops.MOVEMENT or u in summed and u.op is ops.MUL)}  # fmt: skip
+        u.op in free or u in summed and u.op is ops.MUL)}  # fmt: skip
 
 
 def _store_what_would_repeat(order: list[UOp], stored: dict[UOp, str]) -> None:
@@ -79,7 +97,7 @@ def _store_what_would_repeat(order: list[UOp], stored: dict[UOp, str]) -> None:
                 repeated = len(homes[u]) > 1 or times > _REDUCTION_VISITS
             else:
                 again = work[u] * (times - 1)
-                repeated = (u.op not in ops.MOVEMENT and work[u] > _CHEAP
+                repeated = (u.op not in _RENAMING and work[u] > _CHEAP
                             and again > _ROUND_TRIP and again * size > _LAUNCH)  # fmt: skip
             if repeated:
                 stored[u] = _why(u, len(homes[u]), times)
@@ -122,7 +140,7 @@ def _work(order: list[UOp]) -> dict[UOp, int]:
         elif u.op is ops.EXPAND:
             work[u] = 0  # what is repeated is computed once, outside the loop that repeats it
         else:
-            own = 0 if u.op in ops.MOVEMENT else _COSTS.get(u.op, 1)
+            own = 0 if u.op in _RENAMING else _COSTS.get(u.op, 1)
             work[u] = min(own + sum(work[s] for s in u.src), 1 << 16)
     return work
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 
 from anneal.lowering.kernels import (
     ZERO,
@@ -86,14 +87,17 @@ class _Group:
         return frozenset(self.domain) - {a for a in self.place[u] if a is not None}
 
 
-def bodies(stored: Sequence[UOp], outputs: Iterable[UOp], max_buffers: int) -> list[Body]:
+def bodies(stored: Sequence[UOp], outputs: Iterable[UOp], max_buffers: int,
+           waits: Mapping[UOp, Sequence[UOp]]) -> list[Body]:  # fmt: skip
     """The kernels that compute the stored nodes, in order, none binding more than `max_buffers`
-    where that is possible; with 0 every node is a kernel of its own."""
-    return _Scheduler(stored, frozenset(outputs), max_buffers).run()
+    where that is possible; with 0 every node is a kernel of its own. `waits`: of each AFTER what
+    must be computed first."""
+    return _Scheduler(stored, frozenset(outputs), max_buffers, waits).run()
 
 
 class _Scheduler:
-    def __init__(self, stored: Sequence[UOp], outputs: frozenset[UOp], max_buffers: int) -> None:
+    def __init__(self, stored: Sequence[UOp], outputs: frozenset[UOp], max_buffers: int,
+                 waits: Mapping[UOp, Sequence[UOp]]) -> None:  # fmt: skip
         self.stored = stored
         self.outputs = outputs
         self.max_buffers = max_buffers
@@ -112,6 +116,7 @@ class _Scheduler:
         for u, read in self.reads.items():
             for n in read:
                 self.readers.setdefault(n, set()).add(u)
+        self.waits = self._waits(waits) if waits else {}
         self.group_of: dict[UOp, _Group] = {}
         self.groups: list[_Group] = []
         self.groups_reading: dict[UOp, list[_Group]] = {}
@@ -164,13 +169,15 @@ class _Scheduler:
             return
         if not g.domain and sum(self.work[u] for u in g.place) > _LITTLE_WORK:
             return
-        last = max((self.group_of[n].rank for u in g.place for n in self.reads[u]
+        last = max((self.group_of[n].rank for u in g.place for n in self._before(u)
                     if n in self.group_of and n not in g.place), default=-1)  # fmt: skip
         lengths = list(g.domain.values())
         for home in reversed(self.groups):
             if home is g or home.rank <= last:
                 continue
             if lengths and list(home.domain.values()) != lengths:
+                continue
+            if self.waits and self._last_reads(g, home):
                 continue
             number = dict(zip(g.domain, home.domain, strict=False))
             moved: dict[UOp, Axes] = {u: tuple(None if a is None else number[a] for a in axes)
@@ -179,6 +186,12 @@ class _Scheduler:
             if len(self._buffers(made)) <= self.max_buffers and self._is_short(made):
                 self._move(g, home, made)
                 return
+
+    def _last_reads(self, g: _Group, home: _Group) -> bool:
+        """Whether something is kept only for `g` once `home` runs: where memory was worth computing
+        again, it is worth a launch."""
+        kept = {n for u in g.place for n in self.reads[u]} & self.elements.keys() - self.outputs
+        return any(all(self.group_of[v].rank < home.rank for v in self.readers[n]) for n in kept)
 
     def _move(self, g: _Group, home: _Group, made: _Group) -> None:
         home.domain, home.place = made.domain, made.place
@@ -190,9 +203,28 @@ class _Scheduler:
         """Stored nodes by their distance from the inputs, so that what is known early (the bias
         correction of an optimizer, say) comes before all that could wait for it."""
         level: dict[UOp, int] = {}
-        for u in self.stored:
-            level[u] = 1 + max((level.get(n, 0) for n in self.reads[u]), default=0)
+        order: Iterable[UOp] = self.stored
+        if self.waits:
+            order = TopologicalSorter({u: self._before(u) for u in self.stored}).static_order()
+        for u in order:
+            level[u] = 1 + max((level.get(n, 0) for n in self._before(u)), default=0)
         return sorted(self.stored, key=level.__getitem__)
+
+    def _waits(self, waits: Mapping[UOp, Sequence[UOp]]) -> dict[UOp, list[UOp]]:
+        """The stored nodes that must be computed before each, without being read by it."""
+        mine = set(self.stored)
+        found: dict[UOp, list[UOp]] = {}
+        for u in self.stored:
+            below = toposort(u.src, stop=mine.__contains__)
+            afters = [n for n in below if n.op is ops.AFTER and n not in mine]
+            needed = toposort([n for a in afters for n in waits[a]], stop=mine.__contains__)
+            if any(n in mine for n in needed):
+                found[u] = [n for n in needed if n in mine]
+        return found
+
+    def _before(self, u: UOp) -> list[UOp]:
+        """The nodes that must be computed before `u`."""
+        return [n for n in (*self.reads[u], *self.waits.get(u, ())) if n in self.elements]
 
     def _alone(self, u: UOp) -> _Group:
         group = _Group(len(self.groups), {})
@@ -209,7 +241,7 @@ class _Scheduler:
     def _joined(self, u: UOp) -> _Group | None:
         """The group that `u` joins. A group after all that make what `u` reads keeps the order."""
         makers = [self.group_of[n] for n in self.reads[u] if n in self.group_of]
-        last = max((g.rank for g in makers), default=-1)
+        last = max((self.group_of[n].rank for n in self._before(u)), default=-1)
         latest = [g for g in makers if g.rank == last][:1]
         siblings = dict.fromkeys(
             id(g) for n in self.reads[u] for g in self.groups_reading.get(n, ())[-_SIBLINGS:]

@@ -189,12 +189,20 @@ def _contiguous(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     return None
 
 
+def _after(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
+    # after: after(x) -> g
+    s0 = out.src[0]
+    x = s0
+    return (g, ), 21
+    return None
+
+
 def _reshape(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     # reshape: reshape[a](x) -> g.reshape(x.shape)
     a = out.arg
     s0 = out.src[0]
     x = s0
-    return (g.reshape(x.shape), ), 21
+    return (g.reshape(x.shape), ), 22
     return None
 
 
@@ -203,7 +211,7 @@ def _permute(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     # permute: permute[a](x) -> g.permute(inverse(a))
     a = out.arg
     x = s0
-    return (g.permute(inverse(a)), ), 22
+    return (g.permute(inverse(a)), ), 23
     return None
 
 
@@ -212,7 +220,7 @@ def _expand(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     a = out.arg
     s0 = out.src[0]
     x = s0
-    return (unexpanded(x, g), ), 23
+    return (unexpanded(x, g), ), 24
     return None
 
 
@@ -221,7 +229,7 @@ def _pad(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     a = out.arg
     s0 = out.src[0]
     x = s0
-    return (unpadded(out, g), ), 24
+    return (unpadded(out, g), ), 25
     return None
 
 
@@ -230,7 +238,7 @@ def _shrink(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     a = out.arg
     s0 = out.src[0]
     x = s0
-    return (unshrunk(out, g), ), 25
+    return (unshrunk(out, g), ), 26
     return None
 
 
@@ -239,7 +247,7 @@ def _flip(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     # flip: flip[a](x) -> g.flip(a)
     a = out.arg
     x = s0
-    return (g.flip(a), ), 26
+    return (g.flip(a), ), 27
     return None
 
 
@@ -248,7 +256,7 @@ def _shear(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     # shear: shear[a](x) -> unsheared(a, x, g)
     a = out.arg
     x = s0
-    return (unsheared(a, x, g), ), 27
+    return (unsheared(a, x, g), ), 28
     return None
 
 
@@ -258,25 +266,25 @@ def _reduce(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     s0 = out.src[0]
     x = s0
     if a[0] == "add":
-        return (repeated(out, g), ), 28
+        return (repeated(out, g), ), 29
     # reduce_max: reduce[a](x) -> to_extremes(out, g) if a[0] == "max"
     a = out.arg
     s0 = out.src[0]
     x = s0
     if a[0] == "max":
-        return (to_extremes(out, g), ), 29
+        return (to_extremes(out, g), ), 30
     # reduce_min: reduce[a](x) -> to_extremes(out, g) if a[0] == "min"
     a = out.arg
     s0 = out.src[0]
     x = s0
     if a[0] == "min":
-        return (to_extremes(out, g), ), 30
+        return (to_extremes(out, g), ), 31
     # reduce_mul: reduce[a](x) -> repeated(out, g) * product_of_others(out) if a[0] == "mul"
     a = out.arg
     s0 = out.src[0]
     x = s0
     if a[0] == "mul":
-        return (repeated(out, g) * product_of_others(out), ), 31
+        return (repeated(out, g) * product_of_others(out), ), 32
     return None
 
 
@@ -286,7 +294,7 @@ def _gather(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     a = out.arg
     x = s0
     i = s1
-    return (scattered(a, x, i, g), None, ), 32
+    return (scattered(a, x, i, g), None, ), 33
     return None
 
 
@@ -296,46 +304,47 @@ def _scatter_add(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     a = out.arg
     i = s0
     x = s1
-    return (None, g.gather(i, a[0]), ), 33
+    return (None, g.gather(i, a[0]), ), 34
     return None
 
 
 RULES = GradientSet(
     (
-        Rule('add', 'd(x + y) = dx + dy', 'x + y -> g, g', 'rules/gradient.upat', 7, 'any', ('anneal.rules.gradient',)),
-        Rule('sub', 'd(x - y) = dx - dy', 'x - y -> g, -g', 'rules/gradient.upat', 8, 'any', ('anneal.rules.gradient',)),
-        Rule('neg', 'd(-x) = -dx', '-x -> -g', 'rules/gradient.upat', 9, 'any', ('anneal.rules.gradient',)),
-        Rule('mul', 'the product rule', 'x * y -> g * y, g * x', 'rules/gradient.upat', 10, 'any', ('anneal.rules.gradient',)),
-        Rule('div', 'the quotient rule', 'x / y -> g / y, -((g * out) / y)', 'rules/gradient.upat', 11, 'any', ('anneal.rules.gradient',)),
-        Rule('pow', 'd(x**y) = y x**(y-1) dx + log(x) x**y dy; 0 for y = 0, and for x = 0', 'x ** y -> g * (y * x ** where(y == 0, 1, y - 1)), g * (out * log(where(x == 0, 1, x)))', 'rules/gradient.upat', 12, 'any', ('anneal.rules.gradient',)),
-        Rule('max', 'the greater gets it; ties share equally', 'max(x, y) -> where(x == y, g * 0.5, where(y < x, g, 0)), where(x == y, g * 0.5, where(x < y, g, 0))', 'rules/gradient.upat', 15, 'any', ('anneal.rules.gradient',)),
-        Rule('min', 'the smaller gets it; ties share equally', 'min(x, y) -> where(x == y, g * 0.5, where(x < y, g, 0)), where(x == y, g * 0.5, where(y < x, g, 0))', 'rules/gradient.upat', 18, 'any', ('anneal.rules.gradient',)),
-        Rule('where', 'the chosen one gets it', 'where(p, x, y) -> none, where(p, g, 0), where(p, 0, g)', 'rules/gradient.upat', 21, 'any', ('anneal.rules.gradient',)),
-        Rule('exp', "exp' = exp", 'exp(x) -> g * out', 'rules/gradient.upat', 24, 'any', ('anneal.rules.gradient',)),
-        Rule('log', "log' = 1/x", 'log(x) -> g / x', 'rules/gradient.upat', 25, 'any', ('anneal.rules.gradient',)),
-        Rule('sin', "sin' = cos", 'sin(x) -> g * cos(x)', 'rules/gradient.upat', 26, 'any', ('anneal.rules.gradient',)),
-        Rule('cos', "cos' = -sin", 'cos(x) -> -(g * sin(x))', 'rules/gradient.upat', 27, 'any', ('anneal.rules.gradient',)),
-        Rule('tanh', "tanh' = 1 - tanh**2", 'tanh(x) -> g * (1 - out * out)', 'rules/gradient.upat', 28, 'any', ('anneal.rules.gradient',)),
-        Rule('sqrt', "sqrt' = 1 / (2 sqrt)", 'sqrt(x) -> g / (out * 2)', 'rules/gradient.upat', 29, 'any', ('anneal.rules.gradient',)),
-        Rule('abs', "|x|' = sign(x), 0 at 0", 'abs(x) -> where(x < 0, -g, where(x > 0, g, 0))', 'rules/gradient.upat', 30, 'any', ('anneal.rules.gradient',)),
-        Rule('floor', 'constant between its steps', 'floor(x) -> none', 'rules/gradient.upat', 31, 'any', ('anneal.rules.gradient',)),
-        Rule('round', 'constant between its steps', 'round(x) -> none', 'rules/gradient.upat', 32, 'any', ('anneal.rules.gradient',)),
-        Rule('cast', 'in the wider of the two types; 0 for integers', 'cast(x) -> uncast(x, g)', 'rules/gradient.upat', 35, 'any', ('anneal.rules.gradient',)),
-        Rule('stop_gradient', 'what it is for', 'stop_gradient(x) -> none', 'rules/gradient.upat', 36, 'any', ('anneal.rules.gradient',)),
-        Rule('contiguous', 'the same values', 'contiguous(x) -> g', 'rules/gradient.upat', 37, 'any', ('anneal.rules.gradient',)),
-        Rule('reshape', 'the old shape again', 'reshape[a](x) -> g.reshape(x.shape)', 'rules/gradient.upat', 40, 'any', ('anneal.rules.gradient',)),
-        Rule('permute', 'the inverse permutation', 'permute[a](x) -> g.permute(inverse(a))', 'rules/gradient.upat', 41, 'any', ('anneal.rules.gradient',)),
-        Rule('expand', 'the sum over the copies', 'expand[a](x) -> unexpanded(x, g)', 'rules/gradient.upat', 42, 'any', ('anneal.rules.gradient',)),
-        Rule('pad', 'without the padding', 'pad[a](x) -> unpadded(out, g)', 'rules/gradient.upat', 43, 'any', ('anneal.rules.gradient',)),
-        Rule('shrink', 'zeros where nothing was taken', 'shrink[a](x) -> unshrunk(out, g)', 'rules/gradient.upat', 44, 'any', ('anneal.rules.gradient',)),
-        Rule('flip', 'its own inverse', 'flip[a](x) -> g.flip(a)', 'rules/gradient.upat', 45, 'any', ('anneal.rules.gradient',)),
-        Rule('shear', 'sheared the other way', 'shear[a](x) -> unsheared(a, x, g)', 'rules/gradient.upat', 46, 'any', ('anneal.rules.gradient',)),
-        Rule('reduce_add', 'every summand gets it', 'reduce[a](x) -> repeated(out, g) if a[0] == "add"', 'rules/gradient.upat', 49, 'any', ('anneal.rules.gradient',)),
-        Rule('reduce_max', 'the greatest get it; ties share equally', 'reduce[a](x) -> to_extremes(out, g) if a[0] == "max"', 'rules/gradient.upat', 51, 'any', ('anneal.rules.gradient',)),
-        Rule('reduce_min', 'the smallest get it; ties share equally', 'reduce[a](x) -> to_extremes(out, g) if a[0] == "min"', 'rules/gradient.upat', 53, 'any', ('anneal.rules.gradient',)),
-        Rule('reduce_mul', 'the product rule; right with zeros among the factors', 'reduce[a](x) -> repeated(out, g) * product_of_others(out) if a[0] == "mul"', 'rules/gradient.upat', 55, 'any', ('anneal.rules.gradient',)),
-        Rule('gather', 'what was read gets it, as often as it was', 'gather[a](x, i) -> scattered(a, x, i, g), none', 'rules/gradient.upat', 57, 'any', ('anneal.rules.gradient',)),
-        Rule('scatter_add', 'the adjoint of the adjoint', 'scatter_add[a](i, x) -> none, g.gather(i, a[0])', 'rules/gradient.upat', 58, 'any', ('anneal.rules.gradient',)),
+        Rule('add', 'd(x + y) = dx + dy', 'x + y -> g, g', 'rules/gradient.upat', 8, 'any', ('anneal.rules.gradient',)),
+        Rule('sub', 'd(x - y) = dx - dy', 'x - y -> g, -g', 'rules/gradient.upat', 9, 'any', ('anneal.rules.gradient',)),
+        Rule('neg', 'd(-x) = -dx', '-x -> -g', 'rules/gradient.upat', 10, 'any', ('anneal.rules.gradient',)),
+        Rule('mul', 'the product rule', 'x * y -> g * y, g * x', 'rules/gradient.upat', 11, 'any', ('anneal.rules.gradient',)),
+        Rule('div', 'the quotient rule', 'x / y -> g / y, -((g * out) / y)', 'rules/gradient.upat', 12, 'any', ('anneal.rules.gradient',)),
+        Rule('pow', 'd(x**y) = y x**(y-1) dx + log(x) x**y dy; 0 for y = 0, and for x = 0', 'x ** y -> g * (y * x ** where(y == 0, 1, y - 1)), g * (out * log(where(x == 0, 1, x)))', 'rules/gradient.upat', 13, 'any', ('anneal.rules.gradient',)),
+        Rule('max', 'the greater gets it; ties share equally', 'max(x, y) -> where(x == y, g * 0.5, where(y < x, g, 0)), where(x == y, g * 0.5, where(x < y, g, 0))', 'rules/gradient.upat', 16, 'any', ('anneal.rules.gradient',)),
+        Rule('min', 'the smaller gets it; ties share equally', 'min(x, y) -> where(x == y, g * 0.5, where(x < y, g, 0)), where(x == y, g * 0.5, where(y < x, g, 0))', 'rules/gradient.upat', 19, 'any', ('anneal.rules.gradient',)),
+        Rule('where', 'the chosen one gets it', 'where(p, x, y) -> none, where(p, g, 0), where(p, 0, g)', 'rules/gradient.upat', 22, 'any', ('anneal.rules.gradient',)),
+        Rule('exp', "exp' = exp", 'exp(x) -> g * out', 'rules/gradient.upat', 25, 'any', ('anneal.rules.gradient',)),
+        Rule('log', "log' = 1/x", 'log(x) -> g / x', 'rules/gradient.upat', 26, 'any', ('anneal.rules.gradient',)),
+        Rule('sin', "sin' = cos", 'sin(x) -> g * cos(x)', 'rules/gradient.upat', 27, 'any', ('anneal.rules.gradient',)),
+        Rule('cos', "cos' = -sin", 'cos(x) -> -(g * sin(x))', 'rules/gradient.upat', 28, 'any', ('anneal.rules.gradient',)),
+        Rule('tanh', "tanh' = 1 - tanh**2", 'tanh(x) -> g * (1 - out * out)', 'rules/gradient.upat', 29, 'any', ('anneal.rules.gradient',)),
+        Rule('sqrt', "sqrt' = 1 / (2 sqrt)", 'sqrt(x) -> g / (out * 2)', 'rules/gradient.upat', 30, 'any', ('anneal.rules.gradient',)),
+        Rule('abs', "|x|' = sign(x), 0 at 0", 'abs(x) -> where(x < 0, -g, where(x > 0, g, 0))', 'rules/gradient.upat', 31, 'any', ('anneal.rules.gradient',)),
+        Rule('floor', 'constant between its steps', 'floor(x) -> none', 'rules/gradient.upat', 32, 'any', ('anneal.rules.gradient',)),
+        Rule('round', 'constant between its steps', 'round(x) -> none', 'rules/gradient.upat', 33, 'any', ('anneal.rules.gradient',)),
+        Rule('cast', 'in the wider of the two types; 0 for integers', 'cast(x) -> uncast(x, g)', 'rules/gradient.upat', 36, 'any', ('anneal.rules.gradient',)),
+        Rule('stop_gradient', 'what it is for', 'stop_gradient(x) -> none', 'rules/gradient.upat', 37, 'any', ('anneal.rules.gradient',)),
+        Rule('contiguous', 'the same values', 'contiguous(x) -> g', 'rules/gradient.upat', 38, 'any', ('anneal.rules.gradient',)),
+        Rule('after', 'the same values', 'after(x) -> g', 'rules/gradient.upat', 39, 'any', ('anneal.rules.gradient',)),
+        Rule('reshape', 'the old shape again', 'reshape[a](x) -> g.reshape(x.shape)', 'rules/gradient.upat', 42, 'any', ('anneal.rules.gradient',)),
+        Rule('permute', 'the inverse permutation', 'permute[a](x) -> g.permute(inverse(a))', 'rules/gradient.upat', 43, 'any', ('anneal.rules.gradient',)),
+        Rule('expand', 'the sum over the copies', 'expand[a](x) -> unexpanded(x, g)', 'rules/gradient.upat', 44, 'any', ('anneal.rules.gradient',)),
+        Rule('pad', 'without the padding', 'pad[a](x) -> unpadded(out, g)', 'rules/gradient.upat', 45, 'any', ('anneal.rules.gradient',)),
+        Rule('shrink', 'zeros where nothing was taken', 'shrink[a](x) -> unshrunk(out, g)', 'rules/gradient.upat', 46, 'any', ('anneal.rules.gradient',)),
+        Rule('flip', 'its own inverse', 'flip[a](x) -> g.flip(a)', 'rules/gradient.upat', 47, 'any', ('anneal.rules.gradient',)),
+        Rule('shear', 'sheared the other way', 'shear[a](x) -> unsheared(a, x, g)', 'rules/gradient.upat', 48, 'any', ('anneal.rules.gradient',)),
+        Rule('reduce_add', 'every summand gets it', 'reduce[a](x) -> repeated(out, g) if a[0] == "add"', 'rules/gradient.upat', 51, 'any', ('anneal.rules.gradient',)),
+        Rule('reduce_max', 'the greatest get it; ties share equally', 'reduce[a](x) -> to_extremes(out, g) if a[0] == "max"', 'rules/gradient.upat', 53, 'any', ('anneal.rules.gradient',)),
+        Rule('reduce_min', 'the smallest get it; ties share equally', 'reduce[a](x) -> to_extremes(out, g) if a[0] == "min"', 'rules/gradient.upat', 55, 'any', ('anneal.rules.gradient',)),
+        Rule('reduce_mul', 'the product rule; right with zeros among the factors', 'reduce[a](x) -> repeated(out, g) * product_of_others(out) if a[0] == "mul"', 'rules/gradient.upat', 57, 'any', ('anneal.rules.gradient',)),
+        Rule('gather', 'what was read gets it, as often as it was', 'gather[a](x, i) -> scattered(a, x, i, g), none', 'rules/gradient.upat', 59, 'any', ('anneal.rules.gradient',)),
+        Rule('scatter_add', 'the adjoint of the adjoint', 'scatter_add[a](i, x) -> none, g.gather(i, a[0])', 'rules/gradient.upat', 60, 'any', ('anneal.rules.gradient',)),
     ),
-    {ops.ADD: _add, ops.SUB: _sub, ops.NEG: _neg, ops.MUL: _mul, ops.DIV: _div, ops.POW: _pow, ops.MAX: _max, ops.MIN: _min, ops.WHERE: _where, ops.EXP: _exp, ops.LOG: _log, ops.SIN: _sin, ops.COS: _cos, ops.TANH: _tanh, ops.SQRT: _sqrt, ops.ABS: _abs, ops.FLOOR: _floor, ops.ROUND: _round, ops.CAST: _cast, ops.STOP_GRADIENT: _stop_gradient, ops.CONTIGUOUS: _contiguous, ops.RESHAPE: _reshape, ops.PERMUTE: _permute, ops.EXPAND: _expand, ops.PAD: _pad, ops.SHRINK: _shrink, ops.FLIP: _flip, ops.SHEAR: _shear, ops.REDUCE: _reduce, ops.GATHER: _gather, ops.SCATTER_ADD: _scatter_add},
+    {ops.ADD: _add, ops.SUB: _sub, ops.NEG: _neg, ops.MUL: _mul, ops.DIV: _div, ops.POW: _pow, ops.MAX: _max, ops.MIN: _min, ops.WHERE: _where, ops.EXP: _exp, ops.LOG: _log, ops.SIN: _sin, ops.COS: _cos, ops.TANH: _tanh, ops.SQRT: _sqrt, ops.ABS: _abs, ops.FLOOR: _floor, ops.ROUND: _round, ops.CAST: _cast, ops.STOP_GRADIENT: _stop_gradient, ops.CONTIGUOUS: _contiguous, ops.AFTER: _after, ops.RESHAPE: _reshape, ops.PERMUTE: _permute, ops.EXPAND: _expand, ops.PAD: _pad, ops.SHRINK: _shrink, ops.FLIP: _flip, ops.SHEAR: _shear, ops.REDUCE: _reduce, ops.GATHER: _gather, ops.SCATTER_ADD: _scatter_add},
 )

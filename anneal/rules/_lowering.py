@@ -19,9 +19,18 @@ def _stop_gradient(out: UOp) -> tuple[UOp, int] | None:
     return None
 
 
+def _checkpoint(out: UOp) -> tuple[UOp, int] | None:
+    # checkpoint: checkpoint(x) -> x
+    s0 = out.src[0]
+    x = s0
+    return x, 1
+    return None
+
+
 RULES = RuleSet(
     (
         Rule('stop_gradient', 'only derivatives stop', 'stop_gradient(x) -> x', 'rules/lowering.upat', 3, 'any', ()),
+        Rule('checkpoint', 'derivatives have computed it again', 'checkpoint(x) -> x', 'rules/lowering.upat', 4, 'any', ()),
     ),
-    {ops.STOP_GRADIENT: _stop_gradient},
+    {ops.STOP_GRADIENT: _stop_gradient, ops.CHECKPOINT: _checkpoint},
 )

@@ -23,8 +23,8 @@ from anneal.uop.uop import Origin, UOp, const, substitute, toposort
 
 # Rules whose cotangents mix g only with itself: for them g may be wider than the node.
 _ANY_WIDTH = ops.MOVEMENT | {
-    ops.ADD, ops.SUB, ops.NEG, ops.CAST, ops.CONTIGUOUS, ops.WHERE, ops.MAX, ops.MIN, ops.GATHER,
-    ops.SCATTER_ADD, ops.ABS,
+    ops.ADD, ops.SUB, ops.NEG, ops.CAST, ops.CONTIGUOUS, ops.AFTER, ops.WHERE, ops.MAX, ops.MIN,
+    ops.GATHER, ops.SCATTER_ADD, ops.ABS,
 }  # fmt: skip
 
 
@@ -36,13 +36,33 @@ def gradient(
     Zeros where no path of floats leads. Raises NonDifferentiableError, naming op and line, for an
     op on the way that has no rule.
     """
+    found = _reverse(outputs, wrt, cotangents)
+    return [found[w].cast(w.dtype) if w in found else const(0, w.dtype).expand(w.shape)
+            for w in wrt]  # fmt: skip
+
+
+def _reverse(
+    outputs: Sequence[UOp], wrt: Sequence[UOp], cotangents: Sequence[UOp]
+) -> dict[UOp, UOp]:
+    """The cotangents of all nodes that a path of floats leads to."""
     order = toposort(outputs)
     needed = _between(order, wrt)
     found: dict[UOp, UOp] = {}
+    calls: dict[tuple[UOp, ...], list[UOp]] = {}
+    for u in order:
+        if u.op is ops.CHECKPOINT:
+            calls.setdefault(u.src[1:], []).append(u)
     for out, g in zip(outputs, cotangents, strict=True):
         if out in needed:
             _accumulate(found, out, g)
     for u in reversed(order):
+        if u.op is ops.CHECKPOINT:
+            results = calls[u.src[1:]]
+            if u is results[0]:  # of one call the last on the way back: all cotangents are known
+                reached = [r for r in results if r in found]
+                for s, slope in _computed_again(reached, found, needed):
+                    _accumulate(found, s, slope)
+            continue
         if u not in found or not u.src:
             continue
         wide = u.op in _ANY_WIDTH or (u.op is ops.REDUCE and u.arg[0] != "mul")
@@ -50,8 +70,29 @@ def gradient(
         for s, c in zip(u.src, _cotangents(u, g), strict=False):
             if c is not None and s in needed:
                 _accumulate(found, s, c)
-    return [found[w].cast(w.dtype) if w in found else const(0, w.dtype).expand(w.shape)
-            for w in wrt]  # fmt: skip
+    return found
+
+
+def _computed_again(
+    results: Sequence[UOp], found: dict[UOp, UOp], needed: set[UOp]
+) -> list[tuple[UOp, UOp]]:
+    """The cotangents of what the CHECKPOINTs `results` of one call were computed from: by way of
+    values computed again, and not before the cotangents of `results` are."""
+    if not results:
+        return []
+    cotangents = [found[u].cast(u.dtype) for u in results]
+    late = {s: UOp(ops.AFTER, s.dtype, (s, *dict.fromkeys(cotangents)))
+            for s in results[0].src[1:] if s.op is not ops.CONST}  # fmt: skip
+    again = substitute([u.src[0] for u in results], late)
+    new = set(late.values())
+    for n in toposort(again, stop=new.__contains__):
+        if any(s in new for s in n.src):
+            new.add(n)
+            if n.origin is not None:
+                n.origin = n.origin._replace(phase="recomputed")
+    given = [s for s in late if s in needed]
+    slopes = _reverse(again, [late[s] for s in given], cotangents)
+    return [(s, slopes[late[s]]) for s in given if late[s] in slopes]
 
 
 def _between(order: Sequence[UOp], wrt: Sequence[UOp]) -> set[UOp]:

@@ -366,14 +366,14 @@ def jit(
         )  # fmt: skip
     if not callable(fun):
         raise TypeError(f"jit expects a function, got {type(fun).__name__}: {fun!r}")
-    static, static_names = _both(fun, static_argnums, static_argnames, "static")
-    donate, donate_names = _both(fun, donate_argnums, donate_argnames, "donate")
+    static, static_names = marked_arguments(fun, static_argnums, static_argnames, "static")
+    donate, donate_names = marked_arguments(fun, donate_argnums, donate_argnames, "donate")
     if static & donate or static_names & donate_names:
         raise ValueError(f"an argument of {trace.name_of(fun)} cannot be static and donated")
     return Jitted(fun, static, static_names, donate, donate_names)
 
 
-def _both(
+def marked_arguments(
     fun: Callable[..., Any],
     numbers: int | Iterable[int] | None,
     names: str | Iterable[str] | None,

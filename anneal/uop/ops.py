@@ -60,6 +60,8 @@ CAST = Op("CAST", 1, "convert to dtype: floats round to nearest even, float to i
 BITCAST = Op("BITCAST", 1, "the same bits read as dtype; equal widths")
 STOP_GRADIENT = Op("STOP_GRADIENT", 1, "x, through which no derivative flows")
 CONTIGUOUS = Op("CONTIGUOUS", 1, "x, stored in a buffer of its own")
+CHECKPOINT = Op("CHECKPOINT", -1, "x; for derivatives it is computed again from the other sources")
+AFTER = Op("AFTER", -1, "x, for what must not be computed before the other sources are")
 
 # Elementwise, two sources of one dtype. A source of shape () is broadcast.
 ADD = Op("ADD", 2, "x + y; ints wrap; or on bool")
@@ -102,6 +104,6 @@ COMPARISONS = frozenset({LT, EQ, NE})
 BINARY = frozenset({ADD, SUB, MUL, DIV, FLOORDIV, MOD, POW, MAX, MIN, AND, OR, XOR, SHL, SHR})
 BINARY |= COMPARISONS
 ELEMENTWISE = UNARY | BINARY | {WHERE, CAST, BITCAST}
-IDENTITY = frozenset({STOP_GRADIENT, CONTIGUOUS})
+IDENTITY = frozenset({STOP_GRADIENT, CONTIGUOUS, CHECKPOINT, AFTER})
 MOVEMENT = frozenset({RESHAPE, PERMUTE, EXPAND, PAD, SHRINK, FLIP, SHEAR})
 COMMUTATIVE = frozenset({ADD, MUL, MAX, MIN, AND, OR, XOR, EQ, NE})

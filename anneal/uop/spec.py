@@ -92,6 +92,10 @@ def _movement(u: UOp) -> str | None:
     return None if ok else "dims of dtype index"
 
 
+def _identity(u: UOp) -> str | None:
+    return None if u.src[0].dtype is u.dtype else "a source of the result's dtype"
+
+
 def _leaf(u: UOp) -> str | None:
     return None if all(s.dtype is dtypes.index for s in u.src) else "dims of dtype index"
 
@@ -164,7 +168,7 @@ SPECS: dict[Stage, dict[Op, Check]] = {
     "tensor": {
         **_EVERYWHERE, ops.PARAM: _leaf, ops.BUFFER: _leaf, ops.ARANGE: _integer,
         **dict.fromkeys(ops.MOVEMENT, _movement), ops.REDUCE: _reduce, ops.GATHER: _gather,
-        ops.SCATTER_ADD: _scatter, ops.STOP_GRADIENT: _movement, ops.CONTIGUOUS: _movement,
+        ops.SCATTER_ADD: _scatter, **dict.fromkeys(ops.IDENTITY, _identity),
     },
     "kernel": {
         **_EVERYWHERE, ops.RANGE: _range, ops.ARG: _fine, ops.REGISTERS: _fine, ops.LOAD: _load,

@@ -571,6 +571,10 @@ def _scatter_shape(op: Op, src: tuple[UOp, ...], arg: Any) -> Shape:
     return (*g[:axis], length, *g[axis + 1 :])
 
 
+def _identity_shape(op: Op, src: tuple[UOp, ...], arg: Any) -> Shape:
+    return src[0].shape
+
+
 def _scalar_shape(op: Op, src: tuple[UOp, ...], arg: Any) -> Shape:
     return ()
 
@@ -580,7 +584,8 @@ _SHAPES: dict[Op, Callable[[Op, tuple[UOp, ...], Any], Shape]] = {
     ops.RESHAPE: _reshape_shape, ops.EXPAND: _expand_shape, ops.PERMUTE: _permute_shape,
     ops.PAD: _pad_shape, ops.SHRINK: _shrink_shape, ops.FLIP: _flip_shape,
     ops.SHEAR: _shear_shape, ops.REDUCE: _reduce_shape, ops.GATHER: _gather_shape,
-    ops.SCATTER_ADD: _scatter_shape, ops.RANGE: _scalar_shape,
+    ops.SCATTER_ADD: _scatter_shape, ops.CHECKPOINT: _identity_shape, ops.AFTER: _identity_shape,
+    ops.RANGE: _scalar_shape,
 }  # fmt: skip
 
 

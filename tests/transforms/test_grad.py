@@ -54,6 +54,7 @@ CASES: dict[str, tuple[Callable[..., UOp], list[tuple[int, ...]], str]] = {
     "floor": (lambda x: x.alu(ops.FLOOR) + x, [(4,)], ""),
     "round": (lambda x: x.alu(ops.ROUND) + x, [(4,)], ""),
     "contiguous": (lambda x: UOp(ops.CONTIGUOUS, x.dtype, (x,)) * 3, [(4,)], ""),
+    "after": (lambda x: UOp(ops.AFTER, x.dtype, (x, x * 2)) * 3, [(4,)], ""),
     "reshape": (lambda x: x.reshape((3, 2)), [(2, 3)], ""),
     "permute": (lambda x: x.permute((2, 0, 1)), [(2, 3, 4)], ""),
     "expand": (lambda x: x.expand((2, 4, 3)), [(2, 1, 3)], ""),
@@ -130,8 +131,9 @@ def test_no_op_is_silently_without_rule() -> None:
         ops.SHR,
     }  # fmt: skip
     refused = {ops.BITCAST}  # raises, see below
+    engine = {ops.CHECKPOINT}  # see test_checkpoint.py
     kernel = {ops.RANGE, ops.ARG, ops.LOAD, ops.STORE, ops.FOR, ops.REGISTERS}
-    without = leaves | integers | refused | kernel
+    without = leaves | integers | refused | engine | kernel
     assert set(RULES.match) & without == set()
     assert {ops.BY_NAME[n] for n in ops.BY_NAME} == set(RULES.match) | without
 
