@@ -25,8 +25,8 @@ def max_buffers() -> int | None:
     text = os.environ.get("ANNEAL_MAX_BUFFERS")
     if not text:
         return None
-    if not text.isdigit() or int(text) < 3:
-        raise SettingError(f"ANNEAL_MAX_BUFFERS: expected a number of at least 3, got {text!r}")
+    if not text.isdigit() or int(text) < 4:
+        raise SettingError(f"ANNEAL_MAX_BUFFERS: expected a number of at least 4, got {text!r}")
     return int(text)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import anneal
-from anneal import tree
+import anneal.numpy as anp
+from anneal import device, tree
 from tests import programs
 from tests.programs import Program
 
@@ -63,3 +64,37 @@ def test_identical_layers_are_compiled_once() -> None:
             return {k.source for k in lowered.kernels}
 
     assert len(step(6)) <= len(step(3))
+
+
+@pytest.mark.parametrize("buffers", ["4", "8", "32"])
+def test_limits_store_small_things(buffers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A weight that twenty layers share, and a long expression that a sum repeats: what a limit
+    stores is a partial sum or what is repeated, never a product in full."""
+    monkeypatch.setenv("ANNEAL_MAX_BUFFERS", buffers)
+
+    def recurrent(w: Any, x: Any) -> Any:
+        for _ in range(20):
+            x = anp.tanh(x @ w)
+        return (x * x).sum()
+
+    def outer(rows: list[Any]) -> Any:
+        s = rows[0]
+        for a in rows[1:]:
+            s = s * anp.sin(a) + a
+        return (s[:, None, :] * s[None, :, :]).sum(-1)
+
+    w, x = programs.normal(16, 16, scale=0.25), programs.normal(32, 16)
+    rows = [programs.normal(8, 16) for _ in range(40)]
+    for f, args in ((anneal.grad(recurrent), (w, x)), (outer, (rows,))):
+        p = Program("", 0, f, args, "")
+        with anneal.default_device("webgpu"):
+            lowered = anneal.jit(f).lower(*args)
+        assert max(len(k.params) for k in lowered.kernels) <= int(buffers)
+        assert max(s.size for s in lowered.plan.slots if s.kind == "temp") <= x.size
+        _close(_run(p, "webgpu"), _run(p, "interpreter"))
+
+
+def test_fewer_than_four_buffers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANNEAL_MAX_BUFFERS", "3")
+    with pytest.raises(ValueError, match="ANNEAL_MAX_BUFFERS.*at least 4, got '3'"):
+        device.limits()

@@ -168,7 +168,10 @@ def _store_for_buffer_limit(order: list[UOp], stored: dict[UOp, str], max_inputs
             inputs = frozenset[UOp]().union(*(reads[s] for s in u.src))
             if len(inputs) <= max_inputs:
                 break
-            widest = max((s for s in u.src if reads[s] != {s}), key=lambda s: len(reads[s]))
-            stored[widest] = f"a kernel would read {len(inputs)} buffers"
-            reads[widest] = frozenset((widest,))
+            widest = max(u.src, key=lambda s: len(reads[s]))
+            inner = widest
+            while inner.op in _RENAMING and points(inner.src[0].shape) <= points(inner.shape):
+                inner = inner.src[0]
+            stored[inner] = f"a kernel would read {len(inputs)} buffers"
+            reads[widest] = reads[inner] = frozenset((inner,))
         reads[u] = frozenset((u,)) if u in stored else inputs

@@ -54,14 +54,14 @@ def _reverse(
             calls.setdefault(u.src[1:], []).append(u)
     for out, g in zip(outputs, cotangents, strict=True):
         if out in needed:
-            _accumulate(found, out, g)
+            _accumulate(found, out, g, wrt)
     for u in reversed(order):
         if u.op is ops.CHECKPOINT:
             results = calls[u.src[1:]]
             if u is results[0]:  # of one call the last on the way back: all cotangents are known
                 reached = [r for r in results if r in found]
                 for s, slope in _computed_again(reached, found, needed):
-                    _accumulate(found, s, slope)
+                    _accumulate(found, s, slope, wrt)
             continue
         if u not in found or not u.src:
             continue
@@ -69,7 +69,7 @@ def _reverse(
         g = found[u] if wide else found[u].cast(u.dtype)
         for s, c in zip(u.src, _cotangents(u, g), strict=False):
             if c is not None and s in needed:
-                _accumulate(found, s, c)
+                _accumulate(found, s, c, wrt)
     return found
 
 
@@ -129,8 +129,16 @@ def _cotangents(u: UOp, g: UOp) -> tuple[UOp | None, ...]:
     return cotangents
 
 
-def _accumulate(found: dict[UOp, UOp], u: UOp, g: UOp) -> None:
-    """Adds `g` to the cotangent of `u`; the wider dtype wins until the end."""
+def _accumulate(found: dict[UOp, UOp], u: UOp, g: UOp, wrt: Sequence[UOp]) -> None:
+    """Adds `g` to the cotangent of `u`; the wider dtype wins until the end.
+
+    What was repeated is summed first and added then: small things are added, and each sum of
+    products stays a contraction.
+    """
+    while u.op is ops.EXPAND and u not in wrt:
+        summed = _cotangents(u, g)[0]
+        assert summed is not None
+        u, g = u.src[0], summed
     if not u.shape and g.shape:
         g = in_accumulator(g).sum(range(g.ndim))
     old = found.get(u)
