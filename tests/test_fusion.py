@@ -98,3 +98,25 @@ def test_fewer_than_four_buffers_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("ANNEAL_MAX_BUFFERS", "3")
     with pytest.raises(ValueError, match="ANNEAL_MAX_BUFFERS.*at least 4, got '3'"):
         device.limits()
+
+
+def test_a_value_used_twice_in_a_kernel_is_computed_once() -> None:
+    def f(x: Any) -> Any:
+        for _ in range(80):
+            x = (x * 1.01 + 0.5) * x - x
+        return x
+
+    with anneal.default_device("webgpu"):
+        assert len(anneal.jit(f).lower(programs.normal(1000)).kernels) == 1
+
+
+def test_long_chains_are_cut_where_drivers_would_take_long() -> None:
+    def f(x: Any) -> Any:
+        for _ in range(2500):
+            x = anp.sin(x) + 0.5
+        return x
+
+    with anneal.default_device("webgpu"):
+        kernels = anneal.jit(f).lower(programs.normal(1000)).kernels
+    assert 5000 / 512 <= len(kernels) <= 5000 / 256
+    assert max(k.source.count("sin(") for k in kernels) <= 256

@@ -27,6 +27,8 @@ _CHEAP = 8
 _ROUND_TRIP = 32
 # A launch, in additions of the whole device: less work than this is done again instead.
 _LAUNCH = 8192
+# Ways to reach a node that are told apart.
+_MOST_PATHS = 64
 # The longest expression in one kernel: shader compilers take more than linear time.
 _LONGEST = 256
 
@@ -81,38 +83,68 @@ def every_operation(outputs: Sequence[UOp]) -> dict[UOp, str]:
 
 
 def _store_what_would_repeat(order: list[UOp], stored: dict[UOp, str]) -> None:
-    """From the outputs down: visits, and the kernels that want a node, decide."""
-    visits: dict[UOp, float] = {}
-    homes: dict[UOp, set[UOp]] = {u: set() for u in order}
+    """From the outputs down: visits, and the kernels that want a node, decide.
+
+    `reach` tells for each node which stored nodes want it, by which path of index changes, and how
+    often. Users that want the same elements in one kernel are one visit.
+    """
+    reach: dict[UOp, dict[tuple[UOp, int], float]] = {}
+    paths: dict[tuple[int, object], int] = {}
     work = _work(order)
     for u in reversed(order):
         if u.op in _LEAVES:
             continue
         size = max(points(u.shape), 1)
-        times = visits.get(u, 0.0) / size
+        mine = reach.pop(u, {})
+        times = sum(mine.values()) / size
+        homes = len({home for home, _ in mine})
         if u not in stored:
             if is_scatter(u):
                 repeated = True
             elif _is_contraction(u):
-                repeated = len(homes[u]) > 1 or times > _REDUCTION_VISITS
+                repeated = homes > 1 or times > _REDUCTION_VISITS
             else:
                 again = work[u] * (times - 1)
                 repeated = (u.op not in _RENAMING and work[u] > _CHEAP
                             and again > _ROUND_TRIP and again * size > _LAUNCH)  # fmt: skip
             if repeated:
-                stored[u] = _why(u, len(homes[u]), times)
+                stored[u] = _why(u, homes, times)
         if u in stored:
-            visits[u], homes[u] = float(size), {u}
-        here = visits[u]
+            mine = {(u, 0): float(size)}
+        more = 1.0
         if u.op is ops.REDUCE:
-            here *= points(u.src[0].shape) / size if size else 1
+            more = points(u.src[0].shape) / size
         elif is_scatter(u):
-            here *= points(u.src[1].shape) / size
+            more = points(u.src[1].shape) / size
         elif u.op is ops.SCATTER_ADD:
-            here *= u.src[1].shape[u.arg[0]]
+            more = float(u.src[1].shape[u.arg[0]])
         for s in dict.fromkeys(u.src):
-            visits[s] = visits.get(s, 0.0) + here
-            homes[s] |= homes[u]
+            theirs = reach.setdefault(s, {})
+            step = _step(u, s)
+            for (home, path), n in mine.items():
+                if step is not None:
+                    path = paths.setdefault((path, step), len(paths) + 1)
+                theirs[home, path] = max(theirs.get((home, path), 0.0), n * more)
+            if len(theirs) > _MOST_PATHS:
+                reach[s] = _fewer_paths(theirs)
+
+
+def _step(u: UOp, s: UOp) -> object:
+    """What changes the index on the way from `u` to its source `s`, equal if the change is; None if
+    nothing does."""
+    if u.op in ops.MOVEMENT:
+        return u.op, u.arg, u.src[1:], s.shape
+    if u.op in ops.ELEMENTWISE or u.op in ops.IDENTITY:
+        return None if s.shape == u.shape else ()
+    return u, s
+
+
+def _fewer_paths(reach: dict[tuple[UOp, int], float]) -> dict[tuple[UOp, int], float]:
+    """The same visits, those of each kernel as if by one path."""
+    found: dict[tuple[UOp, int], float] = {}
+    for (home, _), n in reach.items():
+        found[home, -1] = found.get((home, -1), 0.0) + n
+    return found
 
 
 def _why(u: UOp, readers: int, times: float) -> str:
@@ -147,14 +179,16 @@ def _work(order: list[UOp]) -> dict[UOp, int]:
 
 def _store_what_is_long(order: list[UOp], stored: dict[UOp, str]) -> None:
     """Cuts expressions where a kernel would grow out of proportion."""
-    length: dict[UOp, int] = {}
+    below: dict[UOp, frozenset[UOp]] = {}
+    none = frozenset[UOp]()
     for u in order:
         if u.op in _LEAVES:
-            length[u] = 0
+            below[u] = none
             continue
-        length[u] = 1 + sum(0 if s in stored else length[s] for s in dict.fromkeys(u.src))
-        if length[u] > _LONGEST and u.op not in ops.MOVEMENT:
-            stored.setdefault(u, f"an expression of {length[u]} operations ends here")
+        found = none.union(*(below[s] for s in u.src), (u,))
+        if len(found) > _LONGEST and u.op not in ops.MOVEMENT:
+            stored.setdefault(u, f"an expression of {len(found)} operations ends here")
+        below[u] = none if u in stored else found
 
 
 def _store_for_buffer_limit(order: list[UOp], stored: dict[UOp, str], max_inputs: int) -> None:

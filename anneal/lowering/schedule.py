@@ -44,9 +44,10 @@ _MOST_SERIAL = 1 << 17
 # Fewer invocations than this leave the device idle, unless there is little to do at all.
 _FEWEST_ROWS = 8
 _LITTLE_WORK = 1 << 13
-# Nodes and reductions of a group: longer kernels cost more to compile than they save.
+# Nodes, reductions and operations of a group: longer kernels cost more to compile than they save.
 _MOST_NODES = 24
 _MOST_REDUCTIONS = 10
+_MOST_OPERATIONS = 512
 # Domains of results this small leave most of the device idle: several share a kernel.
 _SMALL_DOMAIN = 1 << 14
 # Groups that read the same buffer and may take in a sibling, latest first.
@@ -110,6 +111,7 @@ class _Scheduler:
         self.reads = {u: dict.fromkeys(n for n, _ in e.loads.values())
                       for u, e in self.elements.items()}  # fmt: skip
         self.work = {u: _work(e) for u, e in self.elements.items()}
+        self.operations = {u: len(toposort([e.value])) for u, e in self.elements.items()}
         self.reduces = {u: [n for n in toposort([e.value]) if n.op is ops.REDUCE]
                         for u, e in self.elements.items()}  # fmt: skip
         self.readers: dict[UOp, set[UOp]] = {}
@@ -375,6 +377,8 @@ class _Scheduler:
         """Whether the kernel compiles in little time, and no invocation loops too often."""
         most = max(_MOST_REDUCTIONS, reductions)
         if len(g.place) > _MOST_NODES or sum(len(self.reduces[v]) for v in g.place) > most:
+            return False
+        if len(g.place) > 1 and sum(self.operations[v] for v in g.place) > _MOST_OPERATIONS:
             return False
         loops = sum(self._iterations(v, axes) for v, axes in g.place.items())
         return loops <= MOST_ITERATIONS
