@@ -102,7 +102,7 @@ def test_fewer_than_four_buffers_are_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_value_used_twice_in_a_kernel_is_computed_once() -> None:
     def f(x: Any) -> Any:
-        for _ in range(80):
+        for _ in range(60):
             x = (x * 1.01 + 0.5) * x - x
         return x
 
