@@ -208,10 +208,11 @@ def _gather(u: UOp, x: list[Data]) -> Data:
 
 
 def _scatter_add(u: UOp, x: list[Data]) -> Data:
-    idx, g = x
+    idx, g, *before = x
     axis, length = u.arg
     length = int(length)
-    out = np.zeros([length if i == axis else d for i, d in enumerate(g.shape)], g.dtype)
+    shape = [length if i == axis else d for i, d in enumerate(g.shape)]
+    out = before[0].copy() if before else np.zeros(shape, g.dtype)
     where: list[Any] = list(np.indices(g.shape, sparse=True))
     where[axis] = np.clip(idx.astype(np.int64), 0, length - 1)
     np.add.at(out, tuple(where), g)

@@ -30,7 +30,8 @@ def kernel_range(number: int, size: Dim, kind: str) -> UOp:
 class Element:
     """A tensor node at an index: its value, and the elements of buffers that it reads: for each
     LOAD the tensor node that the buffer holds, and the index in it. A scatter's value is what
-    is added, for every count of `over`, to the element at `target`."""
+    is added, for every count of `over`, to the element at `target`; with it added to what there
+    was before, if that is given."""
 
     node: UOp
     index: Index
@@ -45,12 +46,14 @@ def element(node: UOp, index: Index, args: Mapping[UOp, UOp]) -> Element:
     maker = _Maker(node, args)
     target = over = None
     if is_scatter(node):
-        idx, g = node.src
+        idx, g, *before = node.src
         axis, length = node.arg
         over = kernel_range(_next_number(index), g.shape[axis], "loop")
         inner = (*index[:axis], over, *index[axis + 1 :])
         where = _clamped(maker.at(idx, inner), length)
         value, *target = simplify([maker.at(g, inner), *index[:axis], where, *index[axis + 1 :]])
+        if before:
+            value = maker.anew(before[0], tuple(target), over) + value
     else:
         value = simplify([maker.at(node, index)])[0]
     kept = {u for u in toposort([value, *(target or ())]) if u.op is ops.LOAD}
@@ -65,8 +68,8 @@ _FEW_COMPARISONS = 4096
 def is_scatter(u: UOp) -> bool:
     """Whether `u` is computed by going through its indices in turn, each adding to its element:
     work in proportion to them, in an order that never changes."""
-    if u.op is not ops.SCATTER_ADD:
-        return False
+    if u.op is not ops.SCATTER_ADD or len(u.src) == 3:
+        return u.op is ops.SCATTER_ADD
     count, length = u.src[1].shape[u.arg[0]], u.arg[1]
     return (isinstance(count, int) and isinstance(length, int) and count > 1 and length > 1
             and count * length > _FEW_COMPARISONS)  # fmt: skip
@@ -112,6 +115,13 @@ class _Maker:
         load = UOp(ops.LOAD, u.dtype, (self.args[u], flat(index, u.shape)))
         self.loads[load] = (u, index)
         return load
+
+    def anew(self, u: UOp, index: Index, r: UOp) -> UOp:
+        """An element that is read for every value of `r`: a store in that loop may change it."""
+        load = self._load(u, index)
+        anew = UOp(ops.LOAD, u.dtype, (*load.src, r))
+        self.loads[anew] = self.loads[load]
+        return anew
 
     def _plan(self, u: UOp, index: Index) -> Plan:
         """What `u` at `index` needs, and how it is made of that."""
@@ -168,7 +178,7 @@ class _Maker:
         return ((x, (*index[: u.arg], where, *index[u.arg + 1 :])),), lambda value: value
 
     def _scatter_add(self, u: UOp, index: Index) -> Plan:
-        idx, g = u.src
+        idx, g = u.src[:2]
         axis, length = u.arg
         r = kernel_range(_next_number(index), g.shape[axis], "loop")
         if g.shape[axis] == 1:

@@ -129,27 +129,32 @@ def _stored_form(u: UOp) -> UOp:
 
 def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
           donate: frozenset[int], reasons: Mapping[UOp, str]) -> Plan:  # fmt: skip
-    aliases = _aliases(graph, outputs, kernels, donate)
+    held = _in_one_memory(kernels)
+    aliases = _aliases(graph, outputs, kernels, donate, held)
     kernels = _late(kernels, aliases)
     slots: list[Slot] = []
     slot_of: dict[UOp, int] = {}
     for i, p in enumerate(graph.inputs):
         slot_of[p] = len(slots)
         slots.append(Slot(p.dtype, points(p.shape), "input", i))
-    last = {u: n for n, k in enumerate(kernels) for u in (*k.inputs, *k.outputs)}
+    last = {held.get(u, u): n for n, k in enumerate(kernels) for u in (*k.inputs, *k.outputs)}
     free: list[int] = []
     launches: list[Launch] = []
     for n, k in enumerate(kernels):
         for u in k.outputs:
-            size = points(u.shape)
-            if u in outputs:
+            size, holder = points(u.shape), held.get(u, u)
+            if holder in slot_of:
+                pass
+            elif holder in outputs:
                 alias = slot_of[aliases[u]] if u in aliases else None
-                slot_of[u] = len(slots)
+                slot_of[holder] = len(slots)
                 slots.append(Slot(u.dtype, size, "output", alias=alias))
-                continue
-            slot_of[u] = _temporary(slots, free, -(-size * item_bytes(u.dtype) // 4))
-        launches.append(_launch(k, slot_of, aliases, reasons))
-        for u in dict.fromkeys((*k.inputs, *k.outputs)):
+            else:
+                slot_of[holder] = _temporary(slots, free, -(-size * item_bytes(u.dtype) // 4))
+            slot_of[u] = slot_of[holder]
+        if not _changes_nothing(k, aliases):
+            launches.append(_launch(k, slot_of, aliases, reasons))
+        for u in dict.fromkeys([held.get(u, u) for u in (*k.inputs, *k.outputs)]):
             if last[u] == n and slots[slot_of[u]].kind == "temp":
                 free.append(slot_of[u])
     for u in outputs:
@@ -157,6 +162,16 @@ def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
             slot_of[u] = len(slots)
             slots.append(Slot(u.dtype, points(u.shape), "output"))
     return Plan(tuple(slots), tuple(launches), tuple([slot_of[u] for u in outputs]))
+
+
+def _in_one_memory(kernels: Sequence[Body]) -> dict[UOp, UOp]:
+    """Nodes whose memory a scatter adds to, with the last that it is then called by."""
+    held: dict[UOp, UOp] = {}
+    for k in reversed(kernels):
+        for u in k.outputs:
+            if u.op is ops.SCATTER_ADD and len(u.src) == 3:
+                held[u.src[2]] = held.get(u, u)
+    return held
 
 
 def _temporary(slots: list[Slot], free: list[int], words: int) -> int:
@@ -173,15 +188,17 @@ def _temporary(slots: list[Slot], free: list[int], words: int) -> int:
 
 
 def _aliases(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
-             donate: frozenset[int]) -> dict[UOp, UOp]:  # fmt: skip
-    """Outputs that take over a donated input: written by the last kernel that reads it, which
-    reads of it only the element that it writes."""
+             donate: frozenset[int], held: Mapping[UOp, UOp]) -> dict[UOp, UOp]:  # fmt: skip
+    """Outputs, or what is `held` in their memory, that take over a donated input: written by the
+    last kernel that reads it, which reads of it only the element that it writes."""
     available = [graph.inputs[i] for i in sorted(donate)]
     available = [p for p in available if p not in outputs]
     taken: dict[UOp, UOp] = {}
     for k in kernels:
         for u in k.outputs:
-            fit = (p for p in available if u in outputs and p.dtype is u.dtype
+            if u in held.values():
+                continue  # its memory is another's
+            fit = (p for p in available if held.get(u, u) in outputs and p.dtype is u.dtype
                    and points(p.shape) == points(u.shape) and _in_place(k, u, p)
                    and not _needs_after(k, p, kernels))  # fmt: skip
             p = next(fit, None)
@@ -202,6 +219,18 @@ def _in_place(k: Body, u: UOp, p: UOp) -> bool:
         if loads and (not stores or any(n.src[1] is not stores[0].src[1] for n in loads)):
             return False
     return any(s.op is ops.STORE and s.src[0] is k.args[u] for s in k.statements)
+
+
+def _changes_nothing(k: Body, aliases: Mapping[UOp, UOp]) -> bool:
+    """Whether `k` only copies donated inputs to where they are."""
+    for s in k.statements:
+        value = s.src[2] if s.op is ops.STORE else s
+        if value.op is not ops.LOAD or value.src[1] is not s.src[1]:
+            return False
+        if not any(s.src[0] is k.args[u] and value.src[0] is k.args[p]
+                   for u, p in aliases.items() if u in k.args and p in k.args):  # fmt: skip
+            return False
+    return True
 
 
 def _needs_after(k: Body, p: UOp, kernels: Sequence[Body]) -> bool:
@@ -244,6 +273,7 @@ def _late(kernels: Sequence[Body], aliases: dict[UOp, UOp]) -> list[Body]:
 def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp],
             reasons: Mapping[UOp, str]) -> Launch:  # fmt: skip
     merged = {aliases[u]: u for u in k.outputs if u in aliases}
+    merged.update({u.src[2]: u for u in k.outputs if u.op is ops.SCATTER_ADD and len(u.src) == 3})
     nodes = [*k.outputs, *(u for u in k.inputs if u not in merged)]
     place = {u: i for i, u in enumerate(nodes)}
     place.update({p: place[u] for p, u in merged.items()})

@@ -65,7 +65,8 @@ def stored_nodes(outputs: Sequence[UOp], max_inputs: int) -> dict[UOp, str]:
     them."""
     order = toposort(outputs)
     stored = {u: "a result" for u in outputs if u.op is not ops.PARAM}
-    stored.update((u, "asked for") for u in order if u.op is ops.CONTIGUOUS)
+    stored.update((u, u.arg[0] if u.arg else "asked for")
+                  for u in order if u.op is ops.CONTIGUOUS)  # fmt: skip
     _store_what_would_repeat(order, stored)
     _store_what_is_long(order, stored)
     _store_for_buffer_limit(order, stored, max_inputs)

@@ -118,6 +118,8 @@ class _Scheduler:
         for u, read in self.reads.items():
             for n in read:
                 self.readers.setdefault(n, set()).add(u)
+        scatters = [u for u in stored if is_scatter(u) and len(u.src) == 3]
+        self.shared = {n for u in scatters for n in (u, u.src[2])}
         self.waits = self._waits(waits) if waits else {}
         self.group_of: dict[UOp, _Group] = {}
         self.groups: list[_Group] = []
@@ -142,6 +144,8 @@ class _Scheduler:
         if len(g.place) != 1:
             return
         (u,) = g.place
+        if is_scatter(u):
+            return
         readers = self.readers.get(u, set())
         homes = {id(self.group_of[v]): self.group_of[v] for v in readers}
         if len(homes) != 1 or u in self.outputs:
@@ -251,6 +255,8 @@ class _Scheduler:
         by_id = {id(g): g for n in self.reads[u] for g in self.groups_reading.get(n, ())}
         others = sorted((by_id[i] for i in siblings), key=lambda g: -g.rank)
         for g in (*latest, *others):
+            if is_scatter(u) and any(n in g.place for n in u.src[2:]):
+                continue  # what was there before is there only when its kernel has ended
             joined = self._placed(g, u, g in latest)
             if joined is not None and self._worth(g, joined, u):
                 g.domain, g.place = joined.domain, joined.place
@@ -387,6 +393,8 @@ class _Scheduler:
         """How often the loops of one invocation run that computes `u`."""
         e = self.elements[u]
         loops = {x for x, a in zip(e.index, axes, strict=True) if a is None and x is not ZERO}
+        if len(u.src) == 3 and is_scatter(u):
+            loops.discard(e.index[u.arg[0]])
         total = math.prod(int(x.src[0].arg) for x in loops) if loops else 0
         if e.over is not None:
             total += int(e.over.src[0].arg)
@@ -414,7 +422,9 @@ class _Scheduler:
 
     def is_inner(self, g: _Group, u: UOp) -> bool:
         """Whether `u` needs no buffer: only its own invocation reads it, and it is short."""
-        if u not in g.place or u in self.outputs or not self.readers.get(u, set()) <= set(g.place):
+        if u not in g.place or u in self.outputs or u in self.shared:
+            return False
+        if not self.readers.get(u, set()) <= set(g.place):
             return False
         sizes = [int(x.src[0].arg) for x, a in zip(self.elements[u].index, g.place[u], strict=True)
                  if a is None and x is not ZERO]  # fmt: skip
@@ -537,13 +547,17 @@ class _Assembly:
         assert e.target is not None
         assert e.over is not None
         value, *target = substitute([e.value, *e.target], known)
+        self.values[u] = e
+        others = tuple(x for x in loops if x is not e.index[u.arg[0]])
+        if len(u.src) == 3:
+            store = UOp(ops.STORE, u.dtype, (memory, self._address(u, tuple(target)), value))
+            self.statements[u] = UOp(ops.FOR, u.dtype, (store, *others, e.over))
+            return
         zero = UOp(ops.STORE, u.dtype, (memory, self._address(u, e.index), u.const_like(0)))
         zeros = UOp(ops.FOR, u.dtype, (zero, *loops))
         where = self._address(u, tuple(target))
-        sum_ = UOp(ops.LOAD, u.dtype, (memory, where, zeros)) + value
+        sum_ = UOp(ops.LOAD, u.dtype, (memory, where, zeros, e.over)) + value
         store = UOp(ops.STORE, u.dtype, (memory, where, sum_))
-        others = tuple(x for x in loops if x is not e.index[u.arg[0]])
-        self.values[u] = e
         self.statements[u] = UOp(ops.FOR, u.dtype, (store, *others, e.over))
 
     def _address(self, u: UOp, index: Index) -> UOp:

@@ -8,9 +8,9 @@ and always if one invocation may not loop that often.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
-from anneal.lowering.kernels import identity
+from anneal.lowering.kernels import identity, is_scatter
 from anneal.uop import dtypes, ops
 from anneal.uop.uop import UOp, arange, const, rebuild, scatter_add, toposort
 
@@ -20,6 +20,8 @@ MOST_ITERATIONS = 60_000
 # Results fewer than this leave most of the device idle, which matters for reductions longer than
 # this.
 _FEW, _LONG = 256, 1 << 14
+# Elements that one invocation of a scatter sets to zero before it adds, and for each index.
+_MOST_ZEROS, _MOST_ZEROS_EACH = 1024, 2
 # Parts of a reduction: results of its first half.
 _MOST_PARTS, _FEWEST_PARTS = 1024, 8
 
@@ -27,14 +29,23 @@ _MOST_PARTS, _FEWEST_PARTS = 1024, 8
 def split_long(outputs: Sequence[UOp]) -> list[UOp]:
     """`outputs` with every reduction and scatter that is too long in parts."""
     done: dict[UOp, UOp] = {}
-    for u in toposort(outputs):
+    order = toposort(outputs)
+    uses: dict[UOp, int] = dict.fromkeys(outputs, 1)
+    for u in order:
+        for s in u.src:
+            uses[s] = uses.get(s, 0) + 1
+    for number, u in enumerate(order):
         new = rebuild(u, tuple([done[s] for s in u.src]))
-        split = _SPLIT.get(new.op)
-        if split is not None and all(isinstance(d, int) for s in new.src for d in s.shape):
-            parts = split(new)
-            if parts.origin is None:
-                parts.origin = u.origin
-            new = parts
+        if all(isinstance(d, int) for s in (u, *u.src) for d in s.shape):
+            if u.op is ops.REDUCE:
+                new = _reduction(new)
+            elif _is_long_scatter(u):
+                zeros = const(0, u.dtype).expand(u.shape)
+                new = _scatter(new, zeros, number)
+            elif u.op is ops.ADD:
+                new = _scatter_to_the_other(u, new, uses, done, number)
+        if new.origin is None:
+            new.origin = u.origin
         done[u] = new
     return [done[u] for u in outputs]
 
@@ -82,33 +93,46 @@ def _halves(u: UOp, x: UOp, axis: int, parts: int) -> UOp:
     whole = x.reshape((*x.shape[:axis], parts, rest, *x.shape[axis + 1 :]))
     inner = [a + (a > axis) for a in axes if a != axis]
     halves = whole.reduce(how, (*inner, axis + 1))
-    stored = UOp(ops.CONTIGUOUS, halves.dtype, (halves,))
+    stored = UOp(ops.CONTIGUOUS, halves.dtype, (halves,), ("parts of a long reduction", 0))
     halves.origin = stored.origin = u.origin
     return stored.reduce(how, (sum(a not in axes for a in range(axis)),))
 
 
-def _scatter(u: UOp) -> UOp:
-    """A sum of scatters of as many indices as one invocation may go through."""
+def _is_long_scatter(u: UOp) -> bool:
+    """Whether zeros are written by a kernel of their own, in parallel, or the indices are more than
+    one invocation may go through."""
+    if len(u.src) != 2 or not is_scatter(u):
+        return False
+    rows, count = _int(u.arg[1]), _int(u.src[1].shape[u.arg[0]])
+    return rows > max(_MOST_ZEROS, _MOST_ZEROS_EACH * count) or rows + count > MOST_ITERATIONS
+
+
+def _scatter(u: UOp, before: UOp, number: int) -> UOp:
+    """The scatter `u`, added to what there was before. `number` tells that memory apart."""
     idx, g = u.src
     axis, length = u.arg
     count = _int(g.shape[axis])
-    most = MOST_ITERATIONS - _int(length) if _int(length) < MOST_ITERATIONS // 2 else 1 << 14
-    if count <= most:
-        return u
-    out: UOp | None = None
-    for start in range(0, count, most):
-        bounds = [(start, min(start + most, count)) if i == axis else (0, d)
+    out = UOp(ops.CONTIGUOUS, u.dtype, (before,), ("a scatter adds to it", number))
+    out.origin = u.origin
+    for start in range(0, count, MOST_ITERATIONS):
+        bounds = [(start, min(start + MOST_ITERATIONS, count)) if i == axis else (0, d)
                   for i, d in enumerate(g.shape)]  # fmt: skip
-        part = scatter_add(idx.shrink(bounds), g.shrink(bounds), axis, length)
-        out = part if out is None else out + part
-    assert out is not None
+        out = scatter_add(idx.shrink(bounds), g.shrink(bounds), axis, length, out)
+        out.origin = u.origin
     return out
+
+
+def _scatter_to_the_other(
+    u: UOp, new: UOp, uses: Mapping[UOp, int], done: Mapping[UOp, UOp], number: int
+) -> UOp:
+    """A sum with a long scatter that nothing else wants: it begins with the other summand."""
+    for s, other in (u.src, u.src[::-1]):
+        if _is_long_scatter(s) and uses[s] == 1:
+            before = done[other].expand(s.shape)
+            return _scatter(rebuild(s, tuple([done[x] for x in s.src])), before, number)
+    return new
 
 
 def _int(d: object) -> int:
     assert isinstance(d, int)
     return d
-
-
-_SPLIT: dict[ops.Op, Callable[[UOp], UOp]] = {
-    ops.REDUCE: _reduction, ops.SCATTER_ADD: _scatter}  # fmt: skip

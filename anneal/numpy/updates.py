@@ -1,8 +1,9 @@
 """`x.at[index]`: new arrays that differ from x in some elements.
 
 Slices and ints: the values are padded to their places, and a mask of padded ones chooses. Index
-arrays: every element of x looks for the updates that name it, one reduction over pairs; where two
-name one element, `set` takes the last. Updates outside of x are dropped, as in JAX.
+arrays: `add` is a scatter; else every element of x looks for the updates that name it, one
+reduction over pairs; where two name one element, `set` takes the last. Updates outside of x are
+dropped, as in JAX.
 """
 
 from __future__ import annotations
@@ -227,6 +228,11 @@ def _scattered(u: UOp, indices: list[Array], axes: list[int], together: bool, ho
 def _combined(x: UOp, index: UOp, v: UOp, axis: int, how: str) -> UOp:
     """x with v[.. j ..] combined into x[.. index[j] ..] along an axis."""
     rows, count = x.shape[axis], index.shape[0]
+    wide = x.dtype.is_float and x.dtype.bits == 16
+    if how == "add" and x.dtype.kind != "b":
+        at = index.reshape([count if i == axis else 1 for i in range(v.ndim)]).expand(v.shape)
+        added = (at < 0).where(0, v.cast(dtypes.float32) if wide else v)
+        return x + graph.scatter_add(at, added, axis, rows).cast(x.dtype)
     row = graph.arange(rows, dtypes.int32).reshape((rows, 1)).expand((rows, count))
     hit = index.reshape((1, count)).expand((rows, count)).eq(row)
     if how == "set":
@@ -242,7 +248,7 @@ def _combined(x: UOp, index: UOp, v: UOp, axis: int, how: str) -> UOp:
     reduction = _REDUCE[how]
     neutral = {"add": 0, "mul": 1, "min": x.dtype.max, "max": x.dtype.min}[reduction]
     chosen = named.where(value, neutral)
-    if reduction in ("add", "mul") and x.dtype.is_float and x.dtype.bits == 16:
+    if reduction in ("add", "mul") and wide:
         chosen = chosen.cast(dtypes.float32)
     total = chosen.reduce(reduction, (axis + 1,)).cast(x.dtype)
     return _COMBINE[how](make(x), make(total)).astype(x.dtype).uop

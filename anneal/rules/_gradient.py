@@ -299,12 +299,14 @@ def _gather(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
 
 
 def _scatter_add(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
-    s0, s1 = out.src
     # scatter_add: scatter_add[a](i, x) -> none, g.gather(i, a[0])
     a = out.arg
-    i = s0
-    x = s1
-    return (None, g.gather(i, a[0]), ), 34
+    if len(out.src) >= 2:
+        s0 = out.src[0]
+        s1 = out.src[1]
+        i = s0
+        x = s1
+        return (None, g.gather(i, a[0]), ), 34
     return None
 
 

@@ -59,7 +59,7 @@ CAST = Op("CAST", 1, "convert to dtype: floats round to nearest even, float to i
           "saturates (NaN: 0), int to int wraps, anything to bool is x != 0")  # fmt: skip
 BITCAST = Op("BITCAST", 1, "the same bits read as dtype; equal widths")
 STOP_GRADIENT = Op("STOP_GRADIENT", 1, "x, through which no derivative flows")
-CONTIGUOUS = Op("CONTIGUOUS", 1, "x, stored in a buffer of its own")
+CONTIGUOUS = Op("CONTIGUOUS", 1, "x, in a buffer of its own; arg: in lowering (why, number)")
 CHECKPOINT = Op("CHECKPOINT", -1, "x; for derivatives it is computed again from the other sources")
 AFTER = Op("AFTER", -1, "x, for what must not be computed before the other sources are")
 
@@ -88,14 +88,16 @@ REDUCE = Op("REDUCE", -1, "arg ('add'|'mul'|'max'|'min', axes): axes combined an
             "in a kernel the ranges follow in src and axes is ()")  # fmt: skip
 GATHER = Op("GATHER", 2, "take_along_axis: out[.. i ..] = x[.. idx[.. i ..] ..] along axis arg; "
             "idx has x's shape but for that axis; an index outside is clamped")  # fmt: skip
-SCATTER_ADD = Op("SCATTER_ADD", 2, "the adjoint: src (idx, g), arg (axis, length): zeros, with "
-                 "out[.. idx[.. i ..] ..] += g[.. i ..]; an index outside is clamped")  # fmt: skip
+SCATTER_ADD = Op("SCATTER_ADD", -1, "the adjoint: src (idx, g), arg (axis, length): zeros, with "
+                 "out[.. idx[.. i ..] ..] += g[.. i ..]; an index outside is clamped; in lowering "
+                 "a third source is what there was before, overwritten in its memory")  # fmt: skip
 
 # Kernel level.
 RANGE = Op("RANGE", 1, "a loop counter from 0 to src[0]-1; arg: (number, 'grid'|'loop')")
 ARG = Op("ARG", 0, "a buffer of the kernel; arg: (position, elements)")
 REGISTERS = Op("REGISTERS", 0, "an array of one invocation's own; arg: (number, elements)")
-LOAD = Op("LOAD", -1, "src (ARG or REGISTERS, index[, FOR]): the element, read after that FOR")
+LOAD = Op("LOAD", -1, "src (ARG or REGISTERS, index, ...): the element, read after the FORs that "
+          "follow, and for every value of the RANGEs")  # fmt: skip
 STORE = Op("STORE", 3, "src (ARG or REGISTERS, index, value): writes the element")
 FOR = Op("FOR", -1, "src (STORE, ranges...): the STORE for every value of the ranges")
 

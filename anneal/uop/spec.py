@@ -115,8 +115,9 @@ def _gather(u: UOp) -> str | None:
 
 
 def _scatter(u: UOp) -> str | None:
-    idx, g = u.src
-    return None if g.dtype is u.dtype and idx.dtype.is_int else "(integer indices, data)"
+    idx, *data = u.src
+    ok = len(data) in (1, 2) and all(x.dtype is u.dtype for x in data) and idx.dtype.is_int
+    return None if ok else "(integer indices, data), perhaps what there was before"
 
 
 def _ranges(u: UOp) -> bool:
@@ -144,7 +145,8 @@ def _memory(u: UOp) -> bool:
 def _load(u: UOp) -> str | None:
     if not _memory(u) or u.src[0].dtype is not u.dtype:
         return "(ARG or REGISTERS, index)"
-    return None if all(s.op is ops.FOR for s in u.src[2:]) else "a FOR after the index"
+    ok = all(s.op in (ops.FOR, ops.RANGE) for s in u.src[2:])
+    return None if ok else "FORs and RANGEs after the index"
 
 
 def _store(u: UOp) -> str | None:

@@ -406,8 +406,8 @@ def arange(n: Dim, dtype: DType) -> UOp:
     return UOp(ops.ARANGE, dtype, dims, arg)
 
 
-def scatter_add(idx: UOp, g: UOp, axis: int, length: Dim) -> UOp:
-    return UOp(ops.SCATTER_ADD, g.dtype, (idx, g), (axis, length))
+def scatter_add(idx: UOp, g: UOp, axis: int, length: Dim, *before: UOp) -> UOp:
+    return UOp(ops.SCATTER_ADD, g.dtype, (idx, g, *before), (axis, length))
 
 
 # -- dims ------------------------------------------------------------------------------------------

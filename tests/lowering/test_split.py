@@ -66,5 +66,75 @@ def test_an_embedding_gradients_work_is_in_proportion_to_the_indices() -> None:
     args = (np.zeros((words, width), "f"), np.zeros(tokens, "i"), np.zeros((tokens, width), "f"))
     with anneal.default_device("webgpu"):
         lowered = anneal.jit(anneal.grad(_lookup)).lower(*args)
-        assert len(lowered.kernels) == 1
+        assert len(lowered.kernels) == 2  # zeros, in parallel, and the additions to them
         assert lowered.cost_analysis()["flops"] <= 4 * tokens * width
+        assert lowered.memory_analysis()["temp_size_in_bytes"] == 0
+
+
+def _full(shape: tuple[int, ...], where: Any, what: Any, start: Any = 0.0) -> Any:
+    want = np.zeros(shape, np.float32) + np.asarray(start, np.float32)
+    np.add.at(want, where, what)
+    return want
+
+
+def _dirty(device: Any) -> None:
+    """Memory of the pool is not zero: what nobody writes would show."""
+    with anneal.default_device(device):
+        np.asarray(anneal.jit(lambda x: x * 0 + 7)(np.zeros((500, 300), "f")))
+
+
+def test_scatters_into_what_is_longer_than_a_loop_may_be() -> None:
+    x = _rng.standard_normal((500, 300)).astype(np.float32)
+    i, j = (_rng.integers(0, n, 200).astype(np.int32) for n in x.shape)
+    _dirty("webgpu")
+    with anneal.default_device("webgpu"):
+        got = anneal.jit(anneal.grad(lambda x: (x[i, j] ** 2).sum()))(x)
+        np.testing.assert_allclose(np.asarray(got), _full(x.shape, (i, j), 2 * x[i, j]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [100, 5000])
+def test_a_scatter_to_one_place(rows: int) -> None:
+    """The element is read anew for every index, although its place never changes."""
+    x = _rng.standard_normal((rows, 8)).astype(np.float32)
+    g = _rng.standard_normal((200, 8)).astype(np.float32)
+    with anneal.default_device("webgpu"):
+        got = anneal.jit(anneal.grad(lambda x: (x[anp.full((200,), 3)] ** 2 * g).sum()))(x)
+    want = _full(x.shape, (np.full(200, 3),), 2 * g * x[3])
+    np.testing.assert_allclose(np.asarray(got), want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("donate", [(), (0,)])
+@pytest.mark.parametrize("tokens", [300, 2 * MOST_ITERATIONS + 5])
+def test_updates_at_indices(tokens: int, donate: tuple[int, ...]) -> None:
+    x = _rng.standard_normal((9000, 4)).astype(np.float32)
+    i = _rng.integers(-9100, 9100, tokens).astype(np.int32)
+    g = _rng.standard_normal((tokens, 4)).astype(np.float32)
+    step = anneal.jit(lambda x, i, g: (x.at[i].add(g), g[0] * 2), donate_argnums=donate)
+    inside = (i >= -9000) & (i < 9000)
+    want = _full(x.shape, (i[inside] % 9000,), g[inside], x)
+    with anneal.default_device("webgpu"):
+        given = anp.asarray(x) + 0.0
+        got, first = step(given, anp.asarray(i), anp.asarray(g))
+        lowered = step.lower(x, i, g)
+    np.testing.assert_allclose(np.asarray(got), want, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(np.asarray(first), g[0] * 2)
+    assert lowered.cost_analysis()["flops"] < 10 * tokens * 4
+    written = [k.name for k in lowered.kernels if any(p.size == x.size for p in k.outputs)]
+    parts = -(-tokens // MOST_ITERATIONS)
+    assert len(written) == parts + (not donate)  # without a copy where x is given away
+
+
+def test_two_scatters_of_one_shape_have_memory_of_their_own() -> None:
+    x = _rng.standard_normal((6000, 3)).astype(np.float32)
+    i, j = (_rng.integers(0, 6000, 50).astype(np.int32) for _ in range(2))
+    _dirty("webgpu")
+    with anneal.default_device("webgpu"):
+        a, b = anneal.jit(
+            lambda x, i, j: (anp.zeros(x.shape).at[i].add(x[i]), anp.zeros(x.shape).at[j].add(x[j]))
+        )(x, i, j)
+        tied = anneal.jit(anneal.grad(lambda x, i, j: (x[i] * x[j]).sum() + (x * x).sum()))(x, i, j)
+    np.testing.assert_allclose(np.asarray(a), _full(x.shape, (i,), x[i]), rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(b), _full(x.shape, (j,), x[j]), rtol=1e-5)
+    want = _full(x.shape, (i,), x[j], 2 * x)
+    np.add.at(want, (j,), x[i])
+    np.testing.assert_allclose(np.asarray(tied), want, rtol=1e-4, atol=1e-5)
