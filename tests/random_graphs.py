@@ -124,7 +124,7 @@ class _Builder:
     def usable(self, value: np.ndarray[Any, Any]) -> bool:
         if value.dtype.kind != "f":
             return True
-        # float16 through other formulas of x - x, see `binary`: finite values only.
+        # Drivers find x - x in other formulas of float16 too: finite values only.
         if self.family == "exact" and value.dtype.itemsize == 4:
             value = value[np.isfinite(value)]
         largest, step = _EXACT[value.dtype.itemsize]
@@ -160,8 +160,6 @@ class _Builder:
         kind = x.dtype.kind
         table = {"b": _BOOL_OPS, "f": _FLOAT_OPS}.get(kind, _INT_OPS)
         op = self.pick((*table, ops.LT, ops.EQ, ops.NE))
-        if op is ops.SUB and x is y:  # lavapipe takes it for 0, infinities and NaN too
-            op = ops.ADD
         return x.alu(op, y) if self.number(0, 1) else UOp(
             op, dtypes.bool_ if op in ops.COMPARISONS else x.dtype, (y, x))  # fmt: skip
 

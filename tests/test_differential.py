@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from anneal import device
 from anneal.interpret import evaluate
+from anneal.lowering import kernels, schedule, split
 from anneal.transforms.grad import gradient
 from anneal.uop import dtypes
 from anneal.uop.spec import verify
@@ -78,6 +79,29 @@ def test_gradients_of_smooth_graphs_agree_closely(example: Example, limits: devi
     example = differentiated(example)
     assume(is_tame(example))
     compare(example, limits, 1e-3)
+
+
+@pytest.fixture
+def short_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits so low that small graphs meet what is meant for large ones."""
+    for module in (split, schedule):
+        monkeypatch.setattr(module, "MOST_ITERATIONS", 7)
+    for name, value in (("_LONG", 4), ("_FEWEST_PARTS", 2), ("_MOST_ZEROS", 0),
+                        ("_MOST_ZEROS_EACH", 0)):  # fmt: skip
+        monkeypatch.setattr(split, name, value)
+    monkeypatch.setattr(kernels, "_FEW_COMPARISONS", 0)
+
+
+@pytest.mark.parametrize("family", ["exact", "smooth"])
+@_SETTINGS
+@given(st.data(), st.sampled_from(LIMITS))
+def test_split_graphs_agree(
+    short_loops: None, family: str, data: st.DataObject, limits: device.Limits
+) -> None:
+    example = data.draw(examples(family))
+    compare(example, limits, None if family == "exact" else 1e-4)
+    if family == "smooth" and is_tame(example := differentiated(example)):
+        compare(example, limits, 1e-3)
 
 
 @pytest.mark.parametrize("fuse", [True, False])

@@ -25,10 +25,39 @@ def _div(out: UOp) -> tuple[UOp, int] | None:
     return None
 
 
+def _sub(out: UOp) -> tuple[UOp, int] | None:
+    s0, s1 = out.src
+    if out.dtype.kind == "f":
+        # sub_self: x - x -> where(abs(x) < inf, 0, nan)
+        if s1 is s0:
+            x = s0
+            return (build(ops.ABS, x) < math.inf).where(out.const_like(0), math.nan), 2
+    return None
+
+
+def _add(out: UOp) -> tuple[UOp, int] | None:
+    s0, s1 = out.src
+    if out.dtype.kind == "f":
+        # add_negative: -x + x -> where(abs(x) < inf, 0, nan)
+        if s0.op is ops.NEG:
+            s00 = s0.src[0]
+            if s1 is s00:
+                x = s00
+                return (build(ops.ABS, x) < math.inf).where(out.const_like(0), math.nan), 3
+        if s1.op is ops.NEG:
+            s10 = s1.src[0]
+            if s10 is s0:
+                x = s0
+                return (build(ops.ABS, x) < math.inf).where(out.const_like(0), math.nan), 3
+    return None
+
+
 RULES = RuleSet(
     (
         Rule('div_zero', 'drivers return x; exact, NaN and 0/0 included', 'x / 0 -> x * inf', 'rules/decompose.upat', 5, 'float', ()),
         Rule('div_neg_zero', 'drivers return x; exact, NaN and 0/0 included', 'x / -0.0 -> x * -inf', 'rules/decompose.upat', 6, 'float', ()),
+        Rule('sub_self', 'drivers return 0, for infinities and NaN too', 'x - x -> where(abs(x) < inf, 0, nan)', 'rules/decompose.upat', 7, 'float', ()),
+        Rule('add_negative', 'drivers return 0, for infinities and NaN too', '-x + x -> where(abs(x) < inf, 0, nan)', 'rules/decompose.upat', 8, 'float', ()),
     ),
-    {ops.DIV: _div},
+    {ops.DIV: _div, ops.SUB: _sub, ops.ADD: _add},
 )

@@ -96,3 +96,18 @@ def test_division_by_a_literal_zero(zero: float) -> None:
     (new,) = rewrite([x.alu(ops.DIV, const(zero, dtypes.float32))], RULES)
     assert new.op is ops.MUL
     same(evaluate([new], {x: SPECIAL})[0], want)
+
+
+def test_a_value_less_itself() -> None:
+    want = np.where(np.isfinite(SPECIAL), np.float32(0), np.float32(np.nan))
+    f: Callable[[Any], Any]
+    for f in (lambda x: x - x, lambda x: -x + x, lambda x: x + -x, lambda x: (x * 3) - (x * 3)):
+        with np.errstate(all="ignore"):
+            expected = f(SPECIAL)
+        same(on_webgpu(f, SPECIAL), expected)
+        assert np.isnan(expected[~np.isfinite(SPECIAL)]).all()
+    x = param(dtypes.float32, SPECIAL.shape)
+    for u in (x - x, -x + x):
+        (new,) = rewrite([u], RULES)
+        assert new.op is ops.WHERE
+        same(evaluate([new], {x: SPECIAL})[0], want)
