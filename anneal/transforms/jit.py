@@ -36,7 +36,7 @@ from anneal.transforms.lowered import Lowered
 from anneal.tree import PyTreeDef
 from anneal.uop import ops
 from anneal.uop.dtypes import DType
-from anneal.uop.uop import Graph, Shape, UOp
+from anneal.uop.uop import Graph, Shape, UOp, new_buffer
 
 # More traces of one function than this are seldom meant: some shape or static value keeps changing.
 MANY_TRACES = 8
@@ -107,7 +107,7 @@ class Jitted:
         if found.donated:
             _delete_donated(found, nodes, storages, results)
         return found.out_tree.unflatten(
-            [Array(UOp(ops.BUFFER, dtype, (), (s, shape)), weak)
+            [Array(new_buffer(s, dtype, shape), weak)
              for s, (dtype, shape, weak) in zip(results, found.outputs, strict=True)]
         )  # fmt: skip
 

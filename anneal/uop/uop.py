@@ -396,6 +396,15 @@ def buffer(storage: Any, dtype: DType, shape: Iterable[Dim]) -> UOp:
     return UOp(ops.BUFFER, dtype, dims, (storage, arg))
 
 
+def new_buffer(storage: Any, dtype: DType, shape: Shape) -> UOp:
+    """`buffer` for a storage that has no node yet, its shape of ints: nothing to look up."""
+    self = object.__new__(UOp)
+    self.op, self.dtype, self.src, self.arg = ops.BUFFER, dtype, (), (storage, shape)
+    self.shape, self.traced, self.depth = shape, False, 0
+    self.origin = self.value = self._bounds = None
+    return self
+
+
 def var(name: str, least: int, greatest: int) -> UOp:
     """A symbolic integer in [least, greatest]."""
     return UOp(ops.VAR, dtypes.index, (), (name, least, greatest))

@@ -84,17 +84,19 @@ def open_device() -> WebGPU:
 class Storage:
     """A buffer on loan from the device's pool, or from `shelf`, to which it then goes back."""
 
-    __slots__ = ("__weakref__", "buffer", "deleted", "device", "dtype", "nbytes", "shared",
-                 "shelf", "size")  # fmt: skip
+    __slots__ = ("__weakref__", "buffer", "deleted", "device", "dtype", "shared", "shelf", "size")
 
     def __init__(self, device: WebGPU, dtype: DType, size: int, buffer: Any = None,
                  shelf: list[Any] | None = None) -> None:  # fmt: skip
         self.device, self.dtype, self.size, self.shelf = device, dtype, size, shelf
-        self.nbytes = size * item_bytes(dtype)
         self.deleted = self.shared = False
         self.buffer: Any = buffer  # set before what may raise: __del__ reads it
         if buffer is None:
-            self.buffer = device.acquire(self.nbytes, shelf)
+            self.buffer = device.acquire(self.nbytes)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * item_bytes(self.dtype)
 
     def held(self) -> Any:
         """The buffer; DeviceError once it was given away."""
@@ -132,7 +134,7 @@ class WebGPU:
         self.pipelines: dict[str, Any] = {}
         self.free: dict[int, list[Any]] = {}
 
-    def acquire(self, nbytes: int, shelf: list[Any] | None = None) -> Any:
+    def acquire(self, nbytes: int) -> Any:
         """A buffer of at least `nbytes`; DeviceError beyond the adapter's limit."""
         if nbytes > self.limits.max_binding_bytes:
             raise DeviceError(
@@ -141,8 +143,6 @@ class WebGPU:
             )
         size = max(16, -(-nbytes // 16) * 16)
         count_bytes(size)
-        if shelf:
-            return shelf.pop()
         free = self.free.get(size)
         if free:
             return free.pop()
@@ -284,8 +284,9 @@ class Loaded:
             if s.deleted:
                 raise DeviceError(f"input {inputs.index(s)} was donated and is deleted")
         storages: list[Storage] = [*inputs]  # a plan's slots begin with its inputs
+        apart = not self.aliases or len({id(s) for s in inputs}) == len(inputs)
         for i, slot in self.made:
-            storages.append(self._storage(i, slot, inputs))
+            storages.append(self._storage(i, slot, inputs, apart))
         if self.plan.launches:
             self._submit([s.buffer for s in storages])
         # Only now that all went well do donated storages give their buffers away.
@@ -295,13 +296,17 @@ class Loaded:
                 storages[i] = Storage(self.device, slot.dtype, slot.size, buffer)
         return [storages[i] for i in self.plan.outputs]
 
-    def _storage(self, i: int, slot: Slot, inputs: Sequence[Storage]) -> Storage:
+    def _storage(self, i: int, slot: Slot, inputs: Sequence[Storage], apart: bool) -> Storage:
         if slot.kind == "temp":
             return self.scratch[i]
         if slot.alias is None:
-            return Storage(self.device, slot.dtype, slot.size, None, self.shelves[i])
+            shelf = self.shelves[i]
+            buffer = shelf.pop() if shelf else None
+            if buffer is not None:
+                count_bytes(buffer.size)
+            return Storage(self.device, slot.dtype, slot.size, buffer, shelf)
         given = inputs[slot.alias]
-        if sum(s is given for s in inputs) > 1:
+        if not apart and sum(s is given for s in inputs) > 1:
             return self.device.copy(given)  # another input reads the memory that is written here
         return given
 
