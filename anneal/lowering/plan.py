@@ -19,6 +19,7 @@ from anneal.lowering.linearize import Guarded, linearize
 from anneal.lowering.rangeify import every_operation, points, stored_nodes, untied
 from anneal.lowering.schedule import Body, bodies
 from anneal.lowering.split import split_long
+from anneal.lowering.tile import tiled
 from anneal.rules._decompose import RULES as DECOMPOSE
 from anneal.rules._lowering import RULES as LOWERING
 from anneal.stats import count
@@ -302,6 +303,11 @@ def _kernel(grid: tuple[UOp, ...], parts: tuple[Guarded, ...],
     if known is not None:
         return known
     count("kernels_rendered")
+    flops = kernel_flops(grid, parts)
+    grid, parts = tiled(grid, parts)
+    if config.verify():
+        verify([s for p in parts for s in p.statements], "kernel")
+    statements = [s for p in parts for s in p.statements]
     threads = math.prod(int(r.src[0].arg) for r in grid)
     groups = -(-threads // WORKGROUP)
     reduced = "r_" if any(n.op is ops.REDUCE for n in toposort(statements)) else "e_"
@@ -311,6 +317,6 @@ def _kernel(grid: tuple[UOp, ...], parts: tuple[Guarded, ...],
                   for p in parts)  # fmt: skip
     text = render(name, linearize(parts), [(p.dtype, p.access) for p in params], grid)
     shape = (groups, 1, 1) if groups <= ROW else (ROW, -(-groups // ROW), 1)
-    made = Kernel(name, text, shape, (WORKGROUP, 1, 1), params, kernel_flops(grid, parts))
+    made = Kernel(name, text, shape, (WORKGROUP, 1, 1), params, flops)
     _kernels[key, params] = made
     return made

@@ -98,7 +98,8 @@ ARG = Op("ARG", 0, "a buffer of the kernel; arg: (position, elements)")
 REGISTERS = Op("REGISTERS", 0, "an array of one invocation's own; arg: (number, elements)")
 LOAD = Op("LOAD", -1, "src (ARG or REGISTERS, index, ...): the element, read after the FORs that "
           "follow, and for every value of the RANGEs")  # fmt: skip
-STORE = Op("STORE", 3, "src (ARG or REGISTERS, index, value): writes the element")
+STORE = Op("STORE", -1, "src (ARG or REGISTERS, index, value[, condition]): writes the element, if "
+           "the condition holds")  # fmt: skip
 FOR = Op("FOR", -1, "src (STORE, ranges...): the STORE for every value of the ranges")
 
 UNARY = frozenset({NEG, EXP, LOG, SIN, COS, TANH, SQRT, FLOOR, ROUND, ABS, NOT})

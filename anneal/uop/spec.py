@@ -151,7 +151,8 @@ def _load(u: UOp) -> str | None:
 
 def _store(u: UOp) -> str | None:
     ok = _memory(u) and u.src[2].dtype is u.dtype and u.src[0].dtype is u.dtype
-    return None if ok else "(ARG or REGISTERS, index, value)"
+    ok = ok and len(u.src) in (3, 4) and all(s.dtype is dtypes.bool_ for s in u.src[3:])
+    return None if ok else "(ARG or REGISTERS, index, value), perhaps a condition"
 
 
 _EVERYWHERE: dict[Op, Check] = {

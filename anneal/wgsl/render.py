@@ -177,7 +177,8 @@ class _Body:
         memory = u.src[0]
         if u.src[2].dtype is dtypes.bool_ and memory.op is ops.ARG:
             value = f"select(0u, 1u, {value})"
-        return f"{self._memory(memory)}[{self._name(u.src[1])}] = {value};"
+        text = f"{self._memory(memory)}[{self._name(u.src[1])}] = {value};"
+        return f"if ({self._name(u.src[3])}) {{ {text} }}" if u.src[3:] else text
 
     def _memory(self, u: UOp) -> str:
         if u.op is ops.ARG:
