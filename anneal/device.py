@@ -10,11 +10,12 @@ import importlib.util
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anneal import config, errors
+from anneal.lowering.limits import Limits
 from anneal.profiling import profiled, record
 from anneal.stats import count
 from anneal.uop.uop import Graph
@@ -23,16 +24,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 NAMES = ("webgpu", "interpreter")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What bounds a kernel: storage buffers it may bind, bytes of one binding; and whether
-    operations are fused at all."""
-
-    max_buffers: int = 8
-    max_binding_bytes: int = 128 << 20
-    fuse: bool = True
 
 
 class Storage(Protocol):
@@ -201,7 +192,7 @@ def limits() -> Limits:
     """The limits of the device in force, lowered by `ANNEAL_MAX_BUFFERS` and `ANNEAL_FUSE`."""
     own = current().limits
     most = config.max_buffers() or own.max_buffers
-    return Limits(min(most, own.max_buffers), own.max_binding_bytes, config.fuse())
+    return replace(own, max_buffers=min(most, own.max_buffers), fuse=config.fuse())
 
 
 def target() -> tuple[str, str | None, str | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import anneal
-from anneal.device import Limits
+from anneal.lowering.limits import Limits
 from anneal.lowering.plan import lower
 from tests import programs
 from tests.programs import Program

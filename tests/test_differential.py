@@ -13,25 +13,26 @@ from hypothesis import strategies as st
 from anneal import device
 from anneal.interpret import evaluate
 from anneal.lowering import kernels, schedule, split
+from anneal.lowering.limits import Limits
 from anneal.transforms.grad import gradient
 from anneal.uop import dtypes
 from anneal.uop.spec import verify
 from anneal.uop.uop import Graph, const, param
 from tests.random_graphs import Example, examples
 
-LIMITS = [device.Limits(), device.Limits(max_buffers=4), device.Limits(fuse=False)]
+LIMITS = [Limits(), Limits(max_buffers=4), Limits(fuse=False)]
 _SETTINGS = settings(deadline=None, derandomize=True, max_examples=60,
                      suppress_health_check=list(HealthCheck))  # fmt: skip
 
 
-def run(example: Example, limits: device.Limits) -> list[np.ndarray[Any, Any]]:
+def run(example: Example, limits: Limits) -> list[np.ndarray[Any, Any]]:
     webgpu = device.get("webgpu")
     execute = webgpu.compile(example.graph, frozenset(), limits)
     outputs = execute([webgpu.upload(x) for x in example.data])
     return [webgpu.read(s) for s in outputs]
 
 
-def compare(example: Example, limits: device.Limits, close: float | None) -> None:
+def compare(example: Example, limits: Limits, close: float | None) -> None:
     graph = example.graph
     verify(graph.outputs, "tensor")
     want = evaluate(graph.outputs, dict(zip(graph.inputs, example.data, strict=True)))
@@ -47,13 +48,13 @@ def compare(example: Example, limits: device.Limits, close: float | None) -> Non
 
 @_SETTINGS
 @given(examples("exact"), st.sampled_from(LIMITS))
-def test_exact_graphs_agree_to_the_bit(example: Example, limits: device.Limits) -> None:
+def test_exact_graphs_agree_to_the_bit(example: Example, limits: Limits) -> None:
     compare(example, limits, None)
 
 
 @_SETTINGS
 @given(examples("smooth"), st.sampled_from(LIMITS))
-def test_smooth_graphs_agree_closely(example: Example, limits: device.Limits) -> None:
+def test_smooth_graphs_agree_closely(example: Example, limits: Limits) -> None:
     compare(example, limits, 1e-4)
 
 
@@ -75,7 +76,7 @@ def is_tame(example: Example) -> bool:
 
 @_SETTINGS
 @given(examples("smooth"), st.sampled_from(LIMITS))
-def test_gradients_of_smooth_graphs_agree_closely(example: Example, limits: device.Limits) -> None:
+def test_gradients_of_smooth_graphs_agree_closely(example: Example, limits: Limits) -> None:
     example = differentiated(example)
     assume(is_tame(example))
     compare(example, limits, 1e-3)
@@ -96,7 +97,7 @@ def short_loops(monkeypatch: pytest.MonkeyPatch) -> None:
 @_SETTINGS
 @given(st.data(), st.sampled_from(LIMITS))
 def test_split_graphs_agree(
-    short_loops: None, family: str, data: st.DataObject, limits: device.Limits
+    short_loops: None, family: str, data: st.DataObject, limits: Limits
 ) -> None:
     example = data.draw(examples(family))
     compare(example, limits, None if family == "exact" else 1e-4)
@@ -108,7 +109,7 @@ def test_split_graphs_agree(
 @settings(parent=_SETTINGS, max_examples=15)
 @given(example=examples("exact", steps=40))
 def test_large_graphs_agree(example: Example, fuse: bool) -> None:
-    compare(example, device.Limits(fuse=fuse), None)
+    compare(example, Limits(fuse=fuse), None)
 
 
 def test_an_output_padded_from_another_covers_all_its_elements() -> None:

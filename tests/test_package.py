@@ -13,7 +13,7 @@ ROOT = Path(anneal.__file__).parent
 FRONTEND = """
 import sys
 import anneal, anneal.numpy, anneal.nn, anneal.optim, anneal.lax, anneal.random
-from anneal.device import Limits
+from anneal.lowering.limits import Limits
 from anneal.lowering.plan import lower
 from anneal.uop import dtypes, uop
 from anneal.transforms.grad import gradient

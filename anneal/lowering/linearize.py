@@ -31,7 +31,7 @@ class Guarded(NamedTuple):
     statements: tuple[UOp, ...]
 
 
-_GIVEN = frozenset({ops.CONST, ops.ARG, ops.REGISTERS, ops.RANGE, ops.VAR})
+_GIVEN = ops.MEMORY | {ops.CONST, ops.RANGE, ops.VAR}
 _LOOPS = frozenset({ops.REDUCE, ops.FOR})
 
 

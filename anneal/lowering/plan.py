@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from anneal import config
+from anneal.lowering.cooperate import shared
 from anneal.lowering.cost import item_bytes, kernel_flops
+from anneal.lowering.limits import Limits
 from anneal.lowering.linearize import Guarded, linearize
 from anneal.lowering.rangeify import every_operation, points, stored_nodes, untied
 from anneal.lowering.schedule import Body, bodies
@@ -30,9 +32,6 @@ from anneal.uop.spec import verify
 from anneal.uop.symbolic import simplify
 from anneal.uop.uop import Graph, Origin, UOp, structural_key, substitute, toposort
 from anneal.wgsl.render import ROW, WORKGROUP, render
-
-# WebGPU's floor is 8 storage buffers a stage; 10 is what most adapters have.
-PORTABLE_BUFFERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +101,11 @@ class Plan:
     outputs: tuple[int, ...]
 
 
-def lower(graph: Graph, limits: object, donate: frozenset[int]) -> Plan:
-    """The plan of `graph` on a device with `limits.max_buffers` storage buffers a kernel;
-    `donate`: positions of inputs whose memory outputs may take."""
-    max_buffers = int(getattr(limits, "max_buffers", PORTABLE_BUFFERS))
+def lower(graph: Graph, limits: Limits, donate: frozenset[int]) -> Plan:
+    """The plan of `graph` on a device; `donate`: positions of inputs whose memory outputs may
+    take."""
+    max_buffers, fuse = limits.max_buffers, limits.fuse
     outputs = simplify(rewrite(list(graph.outputs), LOWERING))
-    fuse = bool(getattr(limits, "fuse", True))
     outputs = simplify(split_long(outputs))
     outputs, waits = untied([_stored_form(u) for u in outputs])
     if config.verify():
@@ -118,7 +116,7 @@ def lower(graph: Graph, limits: object, donate: frozenset[int]) -> Plan:
     if config.verify():
         verify([s for k in kernels for s in k.statements], "kernel")
     count("schedules")
-    return _plan(graph, outputs, kernels, donate, stored)
+    return _plan(graph, outputs, kernels, donate, stored, limits.cooperate)
 
 
 def _stored_form(u: UOp) -> UOp:
@@ -129,7 +127,7 @@ def _stored_form(u: UOp) -> UOp:
 
 
 def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
-          donate: frozenset[int], reasons: Mapping[UOp, str]) -> Plan:  # fmt: skip
+          donate: frozenset[int], reasons: Mapping[UOp, str], cooperate: bool) -> Plan:  # fmt: skip
     held = _in_one_memory(kernels)
     aliases = _aliases(graph, outputs, kernels, donate, held)
     kernels = _late(kernels, aliases)
@@ -154,7 +152,7 @@ def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
                 slot_of[holder] = _temporary(slots, free, -(-size * item_bytes(u.dtype) // 4))
             slot_of[u] = slot_of[holder]
         if not _changes_nothing(k, aliases):
-            launches.append(_launch(k, slot_of, aliases, reasons))
+            launches.append(_launch(k, slot_of, aliases, reasons, cooperate))
         for u in dict.fromkeys([held.get(u, u) for u in (*k.inputs, *k.outputs)]):
             if last[u] == n and slots[slot_of[u]].kind == "temp":
                 free.append(slot_of[u])
@@ -272,7 +270,7 @@ def _late(kernels: Sequence[Body], aliases: dict[UOp, UOp]) -> list[Body]:
 
 
 def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp],
-            reasons: Mapping[UOp, str]) -> Launch:  # fmt: skip
+            reasons: Mapping[UOp, str], cooperate: bool) -> Launch:  # fmt: skip
     merged = {aliases[u]: u for u in k.outputs if u in aliases}
     merged.update({u.src[2]: u for u in k.outputs if u.op is ops.SCATTER_ADD and len(u.src) == 3})
     nodes = [*k.outputs, *(u for u in k.inputs if u not in merged)]
@@ -287,36 +285,40 @@ def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp],
                    for u in nodes)  # fmt: skip
     why = tuple([reasons[u] for u in k.outputs])
     args = tuple([slot_of[u] for u in nodes])
-    return Launch(_kernel(k.grid, parts, params), args, why, k.origins)
+    return Launch(_kernel(k.grid, parts, params, cooperate), args, why, k.origins)
 
 
-_kernels: dict[tuple[str, tuple[Param, ...]], Kernel] = {}
+_kernels: dict[tuple[str, tuple[Param, ...], bool], Kernel] = {}
 
 
 def _kernel(grid: tuple[UOp, ...], parts: tuple[Guarded, ...],
-            params: tuple[Param, ...]) -> Kernel:  # fmt: skip
+            params: tuple[Param, ...], cooperate: bool) -> Kernel:  # fmt: skip
     """Rendered once for every structure."""
     statements = [s for p in parts for s in p.statements]
     conditions = [p.condition for p in parts if p.condition is not None]
     key = structural_key([*grid, *conditions, *statements])
-    known = _kernels.get((key, params))
+    known = _kernels.get((key, params, cooperate))
     if known is not None:
         return known
     count("kernels_rendered")
     flops = kernel_flops(grid, parts)
+    given = grid
     grid, parts = tiled(grid, parts)
-    if config.verify():
-        verify([s for p in parts for s in p.statements], "kernel")
+    lanes = shared(grid, parts) if cooperate and grid is given else None
+    parts = lanes or parts
     statements = [s for p in parts for s in p.statements]
-    threads = math.prod(int(r.src[0].arg) for r in grid)
-    groups = -(-threads // WORKGROUP)
+    if config.verify():
+        verify(statements, "kernel")
+    points = math.prod(int(r.src[0].arg) for r in grid)
+    groups = points if lanes else -(-points // WORKGROUP)
     reduced = "r_" if any(n.op is ops.REDUCE for n in toposort(statements)) else "e_"
     name = reduced + ("_".join(str(r.src[0].arg) for r in grid) or "1") + "_" + key[:6]
     written = iter(rewrite(statements, DECOMPOSE))
     parts = tuple(Guarded(p.condition, tuple([next(written) for _ in p.statements]))
                   for p in parts)  # fmt: skip
-    text = render(name, linearize(parts), [(p.dtype, p.access) for p in params], grid)
+    text = render(name, linearize(parts), [(p.dtype, p.access) for p in params], grid,
+                  lanes is not None)
     shape = (groups, 1, 1) if groups <= ROW else (ROW, -(-groups // ROW), 1)
     made = Kernel(name, text, shape, (WORKGROUP, 1, 1), params, flops)
-    _kernels[key, params] = made
+    _kernels[key, params, cooperate] = made
     return made

@@ -93,20 +93,25 @@ SCATTER_ADD = Op("SCATTER_ADD", -1, "the adjoint: src (idx, g), arg (axis, lengt
                  "a third source is what there was before, overwritten in its memory")  # fmt: skip
 
 # Kernel level.
-RANGE = Op("RANGE", 1, "a loop counter from 0 to src[0]-1; arg: (number, 'grid'|'loop')")
+RANGE = Op("RANGE", 1, "a counter from 0 to src[0]-1; arg: (number, 'grid'|'loop'|'lane'); a lane "
+           "is an invocation of a workgroup that computes one point of the grid")  # fmt: skip
 ARG = Op("ARG", 0, "a buffer of the kernel; arg: (position, elements)")
 REGISTERS = Op("REGISTERS", 0, "an array of one invocation's own; arg: (number, elements)")
-LOAD = Op("LOAD", -1, "src (ARG or REGISTERS, index, ...): the element, read after the FORs that "
-          "follow, and for every value of the RANGEs")  # fmt: skip
-STORE = Op("STORE", -1, "src (ARG or REGISTERS, index, value[, condition]): writes the element, if "
-           "the condition holds")  # fmt: skip
+WORKGROUP = Op("WORKGROUP", 0, "an array that a workgroup shares; arg: (number, elements)")
+LOAD = Op("LOAD", -1, "src (memory, index, ...): the element, read after the FORs and BARRIERs "
+          "that follow, and for every value of the RANGEs")  # fmt: skip
+STORE = Op("STORE", -1, "src (memory, index, value[, condition]): writes the element, if the "
+           "condition holds")  # fmt: skip
 FOR = Op("FOR", -1, "src (STORE, ranges...): the STORE for every value of the ranges")
+BARRIER = Op("BARRIER", 1, "src (FOR,): all lanes are past it, and see what it stored")
+GROUP = Op("GROUP", 2, "src (value, lane): all lanes' values combined; arg 'add'|'mul'|'max'|'min'")
 
 UNARY = frozenset({NEG, EXP, LOG, SIN, COS, TANH, SQRT, FLOOR, ROUND, ABS, NOT})
 COMPARISONS = frozenset({LT, EQ, NE})
 BINARY = frozenset({ADD, SUB, MUL, DIV, FLOORDIV, MOD, POW, MAX, MIN, AND, OR, XOR, SHL, SHR})
 BINARY |= COMPARISONS
 ELEMENTWISE = UNARY | BINARY | {WHERE, CAST, BITCAST}
+MEMORY = frozenset({ARG, REGISTERS, WORKGROUP})
 IDENTITY = frozenset({STOP_GRADIENT, CONTIGUOUS, CHECKPOINT, AFTER})
 MOVEMENT = frozenset({RESHAPE, PERMUTE, EXPAND, PAD, SHRINK, FLIP, SHEAR})
 COMMUTATIVE = frozenset({ADD, MUL, MAX, MIN, AND, OR, XOR, EQ, NE})

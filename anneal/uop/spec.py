@@ -133,26 +133,36 @@ def _for(u: UOp) -> str | None:
 
 
 def _range(u: UOp) -> str | None:
-    ok = u.dtype is dtypes.index and u.arg[1] in ("grid", "loop")
-    return None if ok else "dtype index and kind grid or loop"
+    ok = u.dtype is dtypes.index and u.arg[1] in ("grid", "loop", "lane")
+    return None if ok else "dtype index and kind grid, loop or lane"
 
 
 def _memory(u: UOp) -> bool:
     at = u.src[1].dtype if len(u.src) > 1 else None
-    return u.src[0].op in (ops.ARG, ops.REGISTERS) and at is dtypes.index
+    return u.src[0].op in ops.MEMORY and at is dtypes.index
 
 
 def _load(u: UOp) -> str | None:
     if not _memory(u) or u.src[0].dtype is not u.dtype:
-        return "(ARG or REGISTERS, index)"
-    ok = all(s.op in (ops.FOR, ops.RANGE) for s in u.src[2:])
-    return None if ok else "FORs and RANGEs after the index"
+        return "(memory, index)"
+    ok = all(s.op in (ops.FOR, ops.BARRIER, ops.RANGE) for s in u.src[2:])
+    return None if ok else "FORs, BARRIERs and RANGEs after the index"
+
+
+def _barrier(u: UOp) -> str | None:
+    return None if u.src[0].op is ops.FOR else "a FOR"
+
+
+def _group(u: UOp) -> str | None:
+    value, lane = u.src
+    ok = value.dtype is u.dtype and lane.op is ops.RANGE and lane.arg[1] == "lane"
+    return None if ok else "(value, RANGE of lanes)"
 
 
 def _store(u: UOp) -> str | None:
     ok = _memory(u) and u.src[2].dtype is u.dtype and u.src[0].dtype is u.dtype
     ok = ok and len(u.src) in (3, 4) and all(s.dtype is dtypes.bool_ for s in u.src[3:])
-    return None if ok else "(ARG or REGISTERS, index, value), perhaps a condition"
+    return None if ok else "(memory, index, value), perhaps a condition"
 
 
 _EVERYWHERE: dict[Op, Check] = {
@@ -174,7 +184,8 @@ SPECS: dict[Stage, dict[Op, Check]] = {
         ops.SCATTER_ADD: _scatter, **dict.fromkeys(ops.IDENTITY, _identity),
     },
     "kernel": {
-        **_EVERYWHERE, ops.RANGE: _range, ops.ARG: _fine, ops.REGISTERS: _fine, ops.LOAD: _load,
-        ops.STORE: _store, ops.FOR: _for, ops.REDUCE: _kernel_reduce,
+        **_EVERYWHERE, ops.RANGE: _range, **dict.fromkeys(ops.MEMORY, _fine), ops.LOAD: _load,
+        ops.BARRIER: _barrier, ops.GROUP: _group, ops.STORE: _store, ops.FOR: _for,
+        ops.REDUCE: _kernel_reduce,
     },
 }  # fmt: skip

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from anneal import config
-from anneal.device import DeviceError, Limits, read
+from anneal.device import DeviceError, read
 from anneal.lowering import cache
 from anneal.lowering.cost import item_bytes
+from anneal.lowering.limits import Limits
 from anneal.lowering.plan import Kernel, Plan, Slot, lower
 from anneal.profiling import profiled, record
 from anneal.stats import count, count_bytes
@@ -130,7 +131,8 @@ class WebGPU:
         self.features = frozenset(features)
         bound = self.handle.limits
         self.limits = Limits(int(bound["max-storage-buffers-per-shader-stage"]),
-                             int(bound["max-storage-buffer-binding-size"]))
+                             int(bound["max-storage-buffer-binding-size"]),
+                             cooperate=adapter.info["adapter_type"] != "CPU")  # fmt: skip
         self.pipelines: dict[str, Any] = {}
         self.free: dict[int, list[Any]] = {}
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+from anneal.lowering.cooperate import LANE, LANES
 from anneal.lowering.linearize import Instruction
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.symbolic import bounds
 from anneal.uop.uop import UOp
 
-WORKGROUP = 64
+WORKGROUP = LANES
 # Workgroups along x before the grid goes on along y; WebGPU's limit is 65535.
 ROW = 32768
 
@@ -27,8 +28,11 @@ _INFIX = {ops.ADD: "+", ops.SUB: "-", ops.MUL: "*", ops.DIV: "/", ops.AND: "&", 
 _LOGICAL = {ops.ADD: "|", ops.MUL: "&", ops.MAX: "|", ops.MIN: "&", ops.XOR: "!="}
 _CALLS = {ops.SIN: "sin", ops.COS: "cos", ops.SQRT: "sqrt", ops.FLOOR: "floor",
           ops.ROUND: "round", ops.ABS: "abs"}  # fmt: skip
+_FOLDS = {"add": ops.ADD, "mul": ops.MUL, "max": ops.MAX, "min": ops.MIN}
 _OURS = {ops.EXP: "exp_", ops.LOG: "log_", ops.TANH: "tanh_", ops.POW: "pow_"}
 _DEPTH = 6
+# What is computed where it stands, never in the middle of a later line.
+_ONCE = frozenset({ops.LOAD, ops.GROUP})
 
 
 def type_of(dtype: DType) -> str:
@@ -48,10 +52,10 @@ def storage_type(dtype: DType) -> str:
 
 
 def render(name: str, instructions: Sequence[Instruction], args: Sequence[tuple[DType, str]],
-           grid: Sequence[UOp]) -> str:  # fmt: skip
+           grid: Sequence[UOp], shared: bool) -> str:  # fmt: skip
     """The module; `args` are (dtype, "read" | "read_write") by ARG position, `grid` the RANGEs of
-    the grid, outermost first."""
-    body = _Body(instructions, grid)
+    the grid, outermost first, `shared` whether a workgroup computes one point of it."""
+    body = _Body(instructions, grid, shared)
     lines = body.lines()
     used = {dtype for dtype, _ in args} | {i.node.dtype for i in instructions}
     text: list[str] = []
@@ -60,10 +64,17 @@ def render(name: str, instructions: Sequence[Instruction], args: Sequence[tuple[
     for i, (dtype, access) in enumerate(args):
         text.append(f"@group(0) @binding({i}) var<storage, {access}> b{i}: "
                     f"array<{storage_type(dtype)}>;")
+    text += [f"var<workgroup> {body.memory(a)}: array<{type_of(a.dtype)}, {a.arg[1]}>;"
+             for a in body.arrays if a.op is ops.WORKGROUP]  # fmt: skip
     text += [_HELPERS[h] for h in _HELPERS if h in body.helpers]
+    text += [_group(how, dtype, body.combined(how, dtype)) for how, dtype in body.groups]
     text.append(f"// {name}")
     text.append(f"@compute @workgroup_size({WORKGROUP})")
-    text.append("fn main(@builtin(global_invocation_id) id: vec3<u32>) {")
+    if shared:
+        text.append("fn main(@builtin(workgroup_id) id: vec3<u32>, "
+                    "@builtin(local_invocation_index) local: u32) {")  # fmt: skip
+    else:
+        text.append("fn main(@builtin(global_invocation_id) id: vec3<u32>) {")
     text += lines
     text.append("}")
     return "\n".join(text) + "\n"
@@ -78,9 +89,12 @@ def _operands(i: Instruction) -> tuple[UOp, ...]:
 
 
 class _Body:
-    def __init__(self, instructions: Sequence[Instruction], grid: Sequence[UOp]) -> None:
+    def __init__(self, instructions: Sequence[Instruction], grid: Sequence[UOp],
+                 shared: bool) -> None:  # fmt: skip
         self.instructions = instructions
-        self.grid = grid
+        self.grid, self.shared = grid, shared
+        self.arrays = dict.fromkeys(i.node.src[0] for i in instructions if i.kind == "store")
+        self.groups: dict[tuple[str, DType], None] = {}
         self.helpers: dict[str, None] = {}
         self.names = 0
         self.text: dict[UOp, str] = {}
@@ -93,9 +107,8 @@ class _Body:
 
     def lines(self) -> list[str]:
         out = self._thread()
-        arrays = {i.node.src[0]: None for i in self.instructions if i.kind == "store"}
-        out += [f"  var {self._memory(a)}: array<{type_of(a.dtype)}, {a.arg[1]}>;"
-                for a in arrays if a.op is ops.REGISTERS]  # fmt: skip
+        out += [f"  var {self.memory(a)}: array<{type_of(a.dtype)}, {a.arg[1]}>;"
+                for a in self.arrays if a.op is ops.REGISTERS]  # fmt: skip
         indent = 1
         for kind, u in self.instructions:
             if kind == "end":
@@ -113,7 +126,10 @@ class _Body:
         total = 1
         for n in sizes:
             total *= n
-        out = [f"  let gid = i32(id.x + id.y * {ROW * WORKGROUP}u);"]
+        out = [f"  let gid = i32(id.x + id.y * {ROW if self.shared else ROW * WORKGROUP}u);"]
+        if self.shared:
+            self.text[LANE] = "lane"
+            out.append("  let lane = i32(local);")
         out.append(f"  if (gid >= {total}) {{ return; }}")
         below = total
         for n, r in enumerate(self.grid):
@@ -135,9 +151,12 @@ class _Body:
         return self.text[u]
 
     def _let(self, u: UOp) -> str | None:
+        if u.op is ops.BARRIER:
+            stored = u.src[0].src[0].src[0]
+            return "storageBarrier();" if stored.op is ops.ARG else "workgroupBarrier();"
         text = self._expression(u)
         depth = 1 + max((self.depth.get(s, 0) for s in u.src), default=0)
-        if self.uses.get(u, 0) <= 1 and depth < _DEPTH and u.op is not ops.LOAD:
+        if self.uses.get(u, 0) <= 1 and depth < _DEPTH and u.op not in _ONCE:
             self.text[u], self.depth[u] = f"({text})" if " " in text else text, depth
             return None
         self.text[u] = self._fresh("v")
@@ -168,22 +187,25 @@ class _Body:
         return "}"
 
     def _fold(self, u: UOp) -> str:
-        op = {"add": ops.ADD, "mul": ops.MUL, "max": ops.MAX, "min": ops.MIN}[u.arg[0]]
         acc = self.text[u]
-        return f"{acc} = {self._binary(op, u.dtype, acc, self._name(u.src[0]))};"
+        return f"{acc} = {self._binary(_FOLDS[u.arg[0]], u.dtype, acc, self._name(u.src[0]))};"
+
+    def combined(self, how: str, dtype: DType) -> str:
+        """Two lanes' values, `a` and `b`, as one."""
+        return self._binary(_FOLDS[how], dtype, "a", "b")
 
     def _store(self, u: UOp) -> str:
         value = self._name(u.src[2])
         memory = u.src[0]
         if u.src[2].dtype is dtypes.bool_ and memory.op is ops.ARG:
             value = f"select(0u, 1u, {value})"
-        text = f"{self._memory(memory)}[{self._name(u.src[1])}] = {value};"
+        text = f"{self.memory(memory)}[{self._name(u.src[1])}] = {value};"
         return f"if ({self._name(u.src[3])}) {{ {text} }}" if u.src[3:] else text
 
-    def _memory(self, u: UOp) -> str:
+    def memory(self, u: UOp) -> str:
         if u.op is ops.ARG:
             return f"b{u.arg[0]}"
-        return f"p{u.arg[0]}"
+        return f"{'p' if u.op is ops.REGISTERS else 'w'}{u.arg[0]}"
 
     def _helper(self, name: str) -> str:
         self.helpers[name] = None
@@ -191,10 +213,14 @@ class _Body:
 
     def _expression(self, u: UOp) -> str:
         if u.op is ops.LOAD:
-            text = f"{self._memory(u.src[0])}[{self._name(u.src[1])}]"
+            text = f"{self.memory(u.src[0])}[{self._name(u.src[1])}]"
             stored = u.dtype is dtypes.bool_ and u.src[0].op is ops.ARG
             return f"{text} != 0u" if stored else text
         src = [self._name(s) for s in u.src]
+        if u.op is ops.GROUP:
+            self.groups[u.arg, u.dtype] = None
+            self.combined(u.arg, u.dtype)  # for its helpers
+            return f"{u.arg}_of_{type_of(u.dtype)}({src[0]}, {src[1]})"
         if u.op is ops.WHERE:
             return f"select({src[2]}, {src[1]}, {src[0]})"
         if u.op is ops.CAST:
@@ -276,6 +302,27 @@ class _Body:
             text = f"bitcast<f32>(0x{bits:08x}u)"
             return text if dtype is dtypes.float32 else f"f16({text})"
         return f"{value!r}{'h' if dtype is dtypes.float16 else 'f'}"
+
+
+def _group(how: str, dtype: DType, combined: str) -> str:
+    """A function that gives every lane all lanes' values combined, in a tree."""
+    t = type_of(dtype)
+    array = f"{how}_lanes_{t}"
+    return f"""var<workgroup> {array}: array<{t}, {LANES}>;
+fn {how}_of_{t}(x: {t}, lane: i32) -> {t} {{
+  workgroupBarrier();
+  {array}[lane] = x;
+  workgroupBarrier();
+  for (var n = {LANES // 2}; n > 0; n = n / 2) {{
+    if (lane < n) {{
+      let a = {array}[lane];
+      let b = {array}[lane + n];
+      {array}[lane] = {combined};
+    }}
+    workgroupBarrier();
+  }}
+  return {array}[0];
+}}"""
 
 
 def _nan_safe(name: str, t: str) -> str:

@@ -11,18 +11,15 @@ import pytest
 import anneal
 import anneal.numpy as anp
 from anneal import lax, nn
+from anneal.lowering.limits import Limits
 from anneal.lowering.plan import lower
 from anneal.rules import _symbolic
-
-
-class _Limits:
-    max_buffers = 32
 
 
 def sources(f: Any, *shapes: tuple[int, ...]) -> list[str]:
     """The kernels of `f` on float32 arguments of these shapes."""
     lowered = anneal.jit(f).lower(*[np.zeros(s, np.float32) for s in shapes])
-    plan = lower(lowered.graph, _Limits(), frozenset())
+    plan = lower(lowered.graph, Limits(32), frozenset())
     return [launch.kernel.source for launch in plan.launches]
 
 

@@ -14,6 +14,7 @@ import anneal
 import anneal.numpy as anp
 from anneal import device, lax, tree
 from anneal.lowering import plan, tile
+from anneal.lowering.limits import Limits
 from tests import programs
 from tests.random_graphs import Example, examples
 from tests.test_differential import _SETTINGS, LIMITS, compare
@@ -119,5 +120,5 @@ def test_programs(tiles: None, p: programs.Program) -> None:
 
 @settings(parent=_SETTINGS, max_examples=60)
 @given(examples("exact"), st.sampled_from(LIMITS))
-def test_random_graphs(tiles: None, example: Example, limits: device.Limits) -> None:
+def test_random_graphs(tiles: None, example: Example, limits: Limits) -> None:
     compare(example, limits, None)

@@ -132,7 +132,7 @@ def test_no_op_is_silently_without_rule() -> None:
     }  # fmt: skip
     refused = {ops.BITCAST}  # raises, see below
     engine = {ops.CHECKPOINT}  # see test_checkpoint.py
-    kernel = {ops.RANGE, ops.ARG, ops.LOAD, ops.STORE, ops.FOR, ops.REGISTERS}
+    kernel = ops.MEMORY | {ops.RANGE, ops.LOAD, ops.STORE, ops.FOR, ops.BARRIER, ops.GROUP}
     without = leaves | integers | refused | engine | kernel
     assert set(RULES.match) & without == set()
     assert {ops.BY_NAME[n] for n in ops.BY_NAME} == set(RULES.match) | without
