@@ -24,6 +24,25 @@ class Program(NamedTuple):
     bound: str
 
 
+def run(function: Callable[..., Any], args: Any, device: str) -> list[Any]:
+    """The leaves of the results of the jitted function."""
+    with anneal.default_device(device):
+        return [np.asarray(v) for v in tree.leaves(anneal.jit(function)(*args))]
+
+
+def close(got: list[Any], want: list[Any], tolerance: float = 2e-3) -> None:
+    """Within `tolerance` of each value, and a tenth of it of the greatest."""
+    for g, w in zip(got, want, strict=True):
+        assert g.dtype == w.dtype
+        scale = max(1.0, np.abs(w).max(initial=0))
+        np.testing.assert_allclose(g, w, rtol=tolerance, atol=0.1 * tolerance * scale)
+
+
+def agree(function: Callable[..., Any], *args: Any, tolerance: float = 2e-3) -> None:
+    """WebGPU and the interpreter give the same."""
+    close(run(function, args, "webgpu"), run(function, args, "interpreter"), tolerance)
+
+
 _rng = np.random.default_rng(0)
 
 

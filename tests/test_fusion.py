@@ -4,27 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 import anneal
 import anneal.numpy as anp
-from anneal import device, tree
+from anneal import device
 from tests import programs
 from tests.programs import Program
 
 SMALL, LARGE = programs.small(), programs.large()
-
-
-def _run(p: Program, device: str) -> list[Any]:
-    with anneal.default_device(device):
-        return [np.asarray(v) for v in tree.leaves(anneal.jit(p.function)(*p.args))]
-
-
-def _close(got: list[Any], want: list[Any]) -> None:
-    for g, w in zip(got, want, strict=True):
-        assert g.dtype == w.dtype
-        np.testing.assert_allclose(g, w, rtol=2e-3, atol=2e-4 * max(1.0, np.abs(w).max(initial=0)))
 
 
 @pytest.mark.parametrize("p", LARGE, ids=lambda p: p.name)
@@ -35,7 +23,7 @@ def test_at_most_so_many_kernels(p: Program) -> None:
 
 @pytest.mark.parametrize("p", SMALL, ids=lambda p: p.name)
 def test_fused_agrees_with_the_interpreter(p: Program) -> None:
-    _close(_run(p, "webgpu"), _run(p, "interpreter"))
+    programs.agree(p.function, *p.args)
 
 
 @pytest.mark.parametrize("p", SMALL[-8:], ids=lambda p: p.name)
@@ -44,14 +32,14 @@ def test_eight_buffers_are_enough(p: Program, monkeypatch: pytest.MonkeyPatch) -
     with anneal.default_device("webgpu"):
         kernels = anneal.jit(p.function).lower(*p.args).kernels
     assert max(len(k.params) for k in kernels) <= 8
-    _close(_run(p, "webgpu"), _run(p, "interpreter"))
+    programs.agree(p.function, *p.args)
 
 
 @pytest.mark.parametrize("p", SMALL, ids=lambda p: p.name)
 def test_unfused_agrees_with_the_interpreter(p: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    want = _run(p, "interpreter")
+    want = programs.run(p.function, p.args, "interpreter")
     monkeypatch.setenv("ANNEAL_FUSE", "0")
-    _close(_run(p, "webgpu"), want)
+    programs.close(programs.run(p.function, p.args, "webgpu"), want)
 
 
 def test_identical_layers_are_compiled_once() -> None:
@@ -86,12 +74,11 @@ def test_limits_store_small_things(buffers: str, monkeypatch: pytest.MonkeyPatch
     w, x = programs.normal(16, 16, scale=0.25), programs.normal(32, 16)
     rows = [programs.normal(8, 16) for _ in range(40)]
     for f, args in ((anneal.grad(recurrent), (w, x)), (outer, (rows,))):
-        p = Program("", 0, f, args, "")
         with anneal.default_device("webgpu"):
             lowered = anneal.jit(f).lower(*args)
         assert max(len(k.params) for k in lowered.kernels) <= int(buffers)
         assert max(s.size for s in lowered.plan.slots if s.kind == "temp") <= x.size
-        _close(_run(p, "webgpu"), _run(p, "interpreter"))
+        programs.agree(f, *args)
 
 
 def test_fewer_than_four_buffers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,9 +22,9 @@ LANE = UOp(ops.RANGE, dtypes.index, (const(LANES, dtypes.index),), (-1, "lane"))
 _FIRST = LANE.eq(0)
 # Iterations of a loop that may be shared, and of the longest if any is.
 _SHORT, _LONG = LANES, 2 * LANES
-# Points of the grid up to which sharing pays: more keep the device busy alone. The lower number
-# where it makes neighbours read far apart.
-_FEW, _MANY = 1024, 1 << 16
+# Points of the grid that keep a device busy alone: above, sharing pays only where it makes
+# neighbours read neighbouring elements.
+_FEW = 1024
 
 Parts = tuple[Guarded, ...]
 
@@ -33,7 +33,7 @@ def shared(grid: Sequence[UOp], parts: Parts) -> Parts | None:
     """`parts` for one lane of a workgroup at each point of the grid; None if that does not pay."""
     points = math.prod(map(_size, grid))
     nodes = toposort(s for p in parts for s in p.statements)
-    if points > _MANY or not _may_be_shared(nodes, parts):
+    if not _may_be_shared(nodes, parts):
         return None
     chosen = _chosen(nodes)
     if not chosen or max(map(_size, chosen)) < _LONG:

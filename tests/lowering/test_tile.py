@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import anneal
 import anneal.numpy as anp
-from anneal import device, lax, tree
+from anneal import device, lax
 from anneal.lowering import plan, tile
 from anneal.lowering.limits import Limits
 from tests import programs
@@ -42,15 +42,6 @@ def source(f: Any, *args: Any) -> str:
     return kernel.source
 
 
-def agree(f: Any, *args: Any) -> None:
-    results = []
-    for name in ("webgpu", "interpreter"):
-        with anneal.default_device(name):
-            results.append([np.asarray(v) for v in tree.leaves(anneal.jit(f)(*args))])
-    for got, want in zip(*results, strict=True):
-        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4 * np.abs(want).max(initial=1))
-
-
 def test_a_product_loads_sixteen_elements_for_sixty_four() -> None:
     text = source(lambda a, b: a @ b, normal(512, 300), normal(300, 512))
     loop = text[text.index("for (") :]
@@ -72,15 +63,15 @@ def test_few_results_are_left_to_many_invocations() -> None:
 @pytest.mark.parametrize("shape", [(128, 60, 128), (127, 61, 130), (1000, 33, 90), (9, 1000, 999)])
 def test_products_of_any_shape(shape: tuple[int, int, int]) -> None:
     m, k, n = shape
-    agree(lambda a, b, c: anp.maximum(a @ b + c, 0), normal(m, k), normal(k, n), normal(n))
+    programs.agree(lambda a, b, c: anp.maximum(a @ b + c, 0), normal(m, k), normal(k, n), normal(n))
 
 
 @pytest.mark.parametrize("shape", [(8, 5, 8), (7, 3, 9), (1, 4, 6), (3, 2, 1), (5, 1, 5)])
 def test_small_products(tiles: None, shape: tuple[int, int, int]) -> None:
     m, k, n = shape
-    agree(lambda a, b, c: anp.tanh(a @ b + c), normal(m, k), normal(k, n), normal(n))
-    agree(lambda a, b: (a @ b, (a @ b).sum(0), b.sum(0)), normal(m, k), normal(k, n))
-    agree(lambda a, b: anp.einsum("bij,bjk->bik", a, b), normal(3, m, k), normal(3, k, n))
+    programs.agree(lambda a, b, c: anp.tanh(a @ b + c), normal(m, k), normal(k, n), normal(n))
+    programs.agree(lambda a, b: (a @ b, (a @ b).sum(0), b.sum(0)), normal(m, k), normal(k, n))
+    programs.agree(lambda a, b: anp.einsum("bij,bjk->bik", a, b), normal(3, m, k), normal(3, k, n))
 
 
 @pytest.mark.parametrize("size", [8, 9, 11])
@@ -88,7 +79,8 @@ def test_convolutions_and_their_gradients(tiles: None, size: int) -> None:
     def loss(w: Any, x: Any) -> Any:
         return (lax.conv_general_dilated(x, w, (1, 1), "SAME") ** 2).sum()
 
-    agree(anneal.value_and_grad(loss, argnums=(0, 1)), normal(5, 3, 3, 3), normal(2, 3, size, size))
+    step = anneal.value_and_grad(loss, argnums=(0, 1))
+    programs.agree(step, normal(5, 3, 3, 3), normal(2, 3, size, size))
 
 
 @pytest.mark.parametrize("n", [16, 17])
@@ -109,13 +101,7 @@ def test_an_update_in_place_reads_each_element_before_it_is_written(tiles: None,
 
 @pytest.mark.parametrize("p", programs.small()[-9:], ids=lambda p: p.name)
 def test_programs(tiles: None, p: programs.Program) -> None:
-    results = []
-    for name in ("webgpu", "interpreter"):
-        with anneal.default_device(name):
-            results.append([np.asarray(v) for v in tree.leaves(anneal.jit(p.function)(*p.args))])
-    for got, want in zip(*results, strict=True):
-        scale = max(1.0, np.abs(want).max(initial=0))
-        np.testing.assert_allclose(got, want, rtol=2e-3, atol=2e-4 * scale)
+    programs.agree(p.function, *p.args)
 
 
 @settings(parent=_SETTINGS, max_examples=60)
