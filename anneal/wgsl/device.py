@@ -17,7 +17,7 @@ from anneal.device import DeviceError, read
 from anneal.lowering import cache
 from anneal.lowering.cost import item_bytes
 from anneal.lowering.limits import Limits
-from anneal.lowering.plan import Kernel, Plan, Slot, lower
+from anneal.lowering.plan import Kernel, Launch, Plan, Slot, lower
 from anneal.profiling import profiled, record
 from anneal.stats import count, count_bytes
 from anneal.uop import dtypes
@@ -228,6 +228,20 @@ class WebGPU:
             raise TypeError(f"webgpu holds no {dtype} here: it holds {known}; cast with "
                             "x.astype(...), or use the interpreter")  # fmt: skip
 
+    def _check_sizes(self, launch: Launch) -> None:
+        """DeviceError for what a kernel would bind but the device cannot, before anything runs."""
+        most = self.limits.max_binding_bytes
+        for p in launch.kernel.params:
+            nbytes = p.size * item_bytes(p.dtype)
+            if nbytes > most:
+                lines = dict.fromkeys(f"{o.file}:{o.line}" for o in launch.origins)
+                at = f" at {', '.join(list(lines)[:3])}" if lines else ""
+                raise DeviceError(
+                    f"{launch.kernel.name}{at} would {p.access.replace('_', ' and ')} an array of "
+                    f"{p.size} {p.dtype} elements, {nbytes} bytes, which exceeds the device's "
+                    f"{most} bytes a buffer: compute it in parts, for example a smaller batch"
+                )
+
     def pipeline(self, kernel: Kernel) -> Any:
         """The compiled kernel, once for every text."""
         if len(kernel.params) > self.limits.max_buffers:
@@ -271,6 +285,8 @@ class Loaded:
         self.device, self.plan = device, plan
         for s in plan.slots:
             device._check(s.dtype)
+        for launch in plan.launches:
+            device._check_sizes(launch)
         self.pipelines = [device.pipeline(launch.kernel) for launch in plan.launches]
         self.scratch = {i: Storage(device, s.dtype, s.size) for i, s in enumerate(plan.slots)
                         if s.kind == "temp"}  # fmt: skip

@@ -170,3 +170,17 @@ def test_the_session_folder_is_restored(monkeypatch: pytest.MonkeyPatch) -> None
     with config.no_display():
         assert "XDG_RUNTIME_DIR" in os.environ
     assert "XDG_RUNTIME_DIR" not in os.environ
+
+
+def test_a_temporary_beyond_the_limit_is_refused_with_its_line(webgpu: Any) -> None:
+    """Found before the program runs, and nothing stays allocated."""
+    most = webgpu.limits.max_binding_bytes
+    n = int((most // 4) ** 0.5) + 4
+    x = np.ones((n, 64), np.float32)
+    before = anneal.stats()["live_bytes"]
+    with anneal.default_device("webgpu"):
+        f = anneal.jit(lambda x: ((x @ x.T) @ x).sum())
+        with pytest.raises(device.DeviceError, match=r"test_plans.py:\d+ would .* exceeds"):
+            f(x)
+    del f
+    assert anneal.stats()["live_bytes"] - before <= x.nbytes
