@@ -60,6 +60,13 @@ def untied(outputs: Sequence[UOp]) -> tuple[list[UOp], dict[UOp, tuple[UOp, ...]
     return [done[u] for u in outputs], waits
 
 
+def unmoved(u: UOp) -> UOp:
+    """What `u` is a movement, or a conversion, of."""
+    while u.op in ops.MOVEMENT or u.op is ops.CAST:
+        u = u.src[0]
+    return u
+
+
 def stored_nodes(outputs: Sequence[UOp], max_inputs: int) -> dict[UOp, str]:
     """The nodes that need a buffer and why, sources first; inputs of the graph are not among
     them."""
@@ -77,7 +84,7 @@ def every_operation(outputs: Sequence[UOp]) -> dict[UOp, str]:
     """The schedule without fusion: every operation but movement, and the products that a sum
     reads, in a buffer."""
     order = toposort(outputs)
-    summed = {u.src[0] for u in order if u.op is ops.REDUCE}
+    summed = {unmoved(u.src[0]) for u in order if u.op is ops.REDUCE}
     free = _LEAVES | ops.MOVEMENT | {ops.AFTER}
     return {u: "not fused" for u in order if u in outputs and u.op is not ops.PARAM or not (
         u.op in free or u in summed and u.op is ops.MUL)}  # fmt: skip

@@ -29,7 +29,7 @@ from anneal.lowering.kernels import (
 )
 from anneal.lowering.linearize import Guarded
 from anneal.lowering.rangeify import points
-from anneal.lowering.split import MOST_ITERATIONS
+from anneal.lowering.split import MOST_ITERATIONS, is_for_many
 from anneal.uop import ops
 from anneal.uop.symbolic import simplify
 from anneal.uop.uop import Origin, UOp, substitute, toposort
@@ -257,6 +257,8 @@ class _Scheduler:
         for g in (*latest, *others):
             if is_scatter(u) and any(n in g.place for n in u.src[2:]):
                 continue  # what was there before is there only when its kernel has ended
+            if any(is_for_many(n) and n in g.place for n in self.reads[u]):
+                continue
             joined = self._placed(g, u, g in latest)
             if joined is not None and self._worth(g, joined, u):
                 g.domain, g.place = joined.domain, joined.place

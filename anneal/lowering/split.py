@@ -1,8 +1,9 @@
-"""Reductions and scatters that are too long for one invocation are split.
+"""Reductions and scatters in the form for kernels: at once, or in parts.
 
-In: the outputs of a simplified graph. Out: the same, where a long reduction first reduces parts of
-itself, stored, and then the parts: if it gives few elements, so that all of the device has work,
-and always if one invocation may not loop that often.
+In: the outputs of a simplified graph. Out: the same, where a reduction of a reduction that nothing
+else reads is one, and a long reduction first reduces parts of itself, stored, and then the parts:
+if it gives few elements, so that all of the device has work, and always if one invocation may not
+loop that often.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from anneal.lowering.kernels import identity, is_scatter
+from anneal.lowering.rangeify import points, unmoved
 from anneal.uop import dtypes, ops
 from anneal.uop.uop import UOp, arange, const, rebuild, scatter_add, toposort
 
@@ -18,22 +20,52 @@ from anneal.uop.uop import UOp, arange, const, rebuild, scatter_add, toposort
 # all, without a word; and a device that is not asked for more never hangs the desktop.
 MOST_ITERATIONS = 60_000
 # Results fewer than this leave most of the device idle, which matters for reductions longer than
-# this.
-_FEW, _LONG = 256, 1 << 14
+# this; products may be computed in tiles, which leaves fewer invocations.
+_FEW, _FEW_PRODUCTS, _LONG = 256, 1 << 14, 1 << 14
+# Results of a product's parts that keep the device busy.
+_ENOUGH = 1 << 17
 # Elements that one invocation of a scatter sets to zero before it adds, and for each index.
 _MOST_ZEROS, _MOST_ZEROS_EACH = 1024, 2
+# What nodes that hold the parts of a reduction are marked with.
+_PARTS, _PRODUCTS = ("parts of a long reduction", 0), ("parts of a long product", 0)
 # Parts of a reduction: results of its first half.
 _MOST_PARTS, _FEWEST_PARTS = 1024, 8
+
+
+def at_once(outputs: Sequence[UOp]) -> list[UOp]:
+    """`outputs` with reductions of reductions of the same kind as one. Float sums reassociate."""
+    order = toposort(outputs)
+    uses = _uses(outputs, order)
+    done: dict[UOp, UOp] = {}
+    for u in order:
+        new = rebuild(u, tuple([done[s] for s in u.src]))
+        if u.op is ops.REDUCE and u.src[0].op is ops.REDUCE and uses[u.src[0]] == 1:
+            inner, (how, axes) = new.src[0], u.arg
+            if inner.arg[0] == how:
+                x = inner.src[0]
+                kept = [i for i in range(x.ndim) if i not in inner.arg[1]]
+                new = x.reduce(how, (*inner.arg[1], *(kept[a] for a in axes)))
+                new.origin = new.origin or u.origin
+        done[u] = new
+    return [done[u] for u in outputs]
+
+
+def _uses(outputs: Sequence[UOp], order: Sequence[UOp]) -> dict[UOp, int]:
+    """How many nodes, and outputs, read each."""
+    uses = dict.fromkeys(order, 0)
+    for u in outputs:
+        uses[u] += 1
+    for u in order:
+        for s in u.src:
+            uses[s] += 1
+    return uses
 
 
 def split_long(outputs: Sequence[UOp]) -> list[UOp]:
     """`outputs` with every reduction and scatter that is too long in parts."""
     done: dict[UOp, UOp] = {}
     order = toposort(outputs)
-    uses: dict[UOp, int] = dict.fromkeys(outputs, 1)
-    for u in order:
-        for s in u.src:
-            uses[s] = uses.get(s, 0) + 1
+    uses = _uses(outputs, order)
     for number, u in enumerate(order):
         new = rebuild(u, tuple([done[s] for s in u.src]))
         if all(isinstance(d, int) for s in (u, *u.src) for d in s.shape):
@@ -55,10 +87,13 @@ def _reduction(u: UOp) -> UOp:
     sizes = {a: _int(x.shape[a]) for a in axes}
     length, results = math.prod(sizes.values()), math.prod(_int(d) for d in u.shape)
     must = length > MOST_ITERATIONS
-    if not must and not (length >= _LONG and 0 < results < _FEW):
+    product = _is_product(x)
+    if not must and not (length >= _LONG and 0 < results < (_FEW_PRODUCTS if product else _FEW)):
         return u
     fewest = -(-length // MOST_ITERATIONS)
     most = max(fewest, min(_MOST_PARTS, length // 64) // max(results, 1))
+    if product:
+        most = max(most, min(_ENOUGH // max(results, 1), length // 512))
     axis, parts = max(((a, _divisor(n, most)) for a, n in sizes.items()), key=lambda c: c[1])
     if parts < (fewest if must else _FEWEST_PARTS):
         if not must:
@@ -67,6 +102,14 @@ def _reduction(u: UOp) -> UOp:
         parts = min(most, sizes[axis])
         x = _padded(x, axis, parts, how)
     return _halves(u, x, axis, parts)
+
+
+def _is_product(x: UOp) -> bool:
+    """Whether `x` multiplies operands that are smaller: their elements serve several results."""
+    if x.op is not ops.MUL:
+        return False
+    size = points(x.shape)
+    return all(points(unmoved(s).shape) < size for s in x.src)
 
 
 def _divisor(n: int, most: int) -> int:
@@ -87,13 +130,18 @@ def _padded(x: UOp, axis: int, parts: int, how: str) -> UOp:
     return inside.expand(wide.shape).where(wide, rest)
 
 
+def is_for_many(u: UOp) -> bool:
+    """Whether `u` holds the parts of a long product: work for many invocations."""
+    return u.op is ops.CONTIGUOUS and u.arg == _PRODUCTS
+
+
 def _halves(u: UOp, x: UOp, axis: int, parts: int) -> UOp:
     how, axes = u.arg
     rest = _int(x.shape[axis]) // parts
     whole = x.reshape((*x.shape[:axis], parts, rest, *x.shape[axis + 1 :]))
     inner = [a + (a > axis) for a in axes if a != axis]
     halves = whole.reduce(how, (*inner, axis + 1))
-    stored = UOp(ops.CONTIGUOUS, halves.dtype, (halves,), ("parts of a long reduction", 0))
+    stored = UOp(ops.CONTIGUOUS, halves.dtype, (halves,), _PRODUCTS if _is_product(x) else _PARTS)
     halves.origin = stored.origin = u.origin
     return stored.reduce(how, (sum(a not in axes for a in range(axis)),))
 

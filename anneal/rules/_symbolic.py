@@ -10,7 +10,7 @@ from anneal.uop import dtypes, ops
 from anneal.uop.rewrite import Rule, RuleSet, build
 from anneal.uop.uop import UOp
 from anneal.uop.symbolic import hi, lo
-from anneal.rules.symbolic import all_ones, cast_passes, expanded, flipped, fold, known_dims, multiply_by_inverse, not_empty, padded, permuted, reduced_at_once, reshaped, same_shape, shrunk, sum_of_copies, unpadded
+from anneal.rules.symbolic import all_ones, cast_passes, expanded, flipped, fold, known_dims, multiply_by_inverse, not_empty, padded, permuted, reshaped, same_shape, shrunk, sum_of_copies, unpadded
 from anneal.rules.sums import and_form, eq_form, implies, is_dim, lt_form, product_form, sum_form
 from anneal.rules.quotients import below, coarser_quotient, coarser_remainder, negative_quotient, negative_remainder, quotient_by_bounds, quotient_of_quotients, remainder_by_bounds, split_quotient, split_remainder
 
@@ -1410,15 +1410,6 @@ def _reduce(out: UOp) -> tuple[UOp, int] | None:
     new = all_ones(x, out)
     if new is not None:
         return new, 164
-    # reduce_reduce: reduce(reduce[a](x)) -> reduced_at_once(x, a, out)
-    s0 = out.src[0]
-    if s0.op is ops.REDUCE:
-        a = s0.arg
-        s00 = s0.src[0]
-        x = s00
-        new = reduced_at_once(x, a, out)
-        if new is not None:
-            return new, 165
     # sum_of_copies: reduce[a](expand(x)) -> sum_of_copies(x, out) if a[0] == "add" and x.shape == ()
     a = out.arg
     s0 = out.src[0]
@@ -1428,7 +1419,7 @@ def _reduce(out: UOp) -> tuple[UOp, int] | None:
         if a[0] == "add" and x.shape == ():
             new = sum_of_copies(x, out)
             if new is not None:
-                return new, 166
+                return new, 165
     # max_of_copies: reduce[a](expand(x)) -> x if a[0] in ("max", "min") and x.shape == () and not_empty(out)
     a = out.arg
     s0 = out.src[0]
@@ -1436,7 +1427,7 @@ def _reduce(out: UOp) -> tuple[UOp, int] | None:
         s00 = s0.src[0]
         x = s00
         if a[0] in ("max", "min") and x.shape == () and not_empty(out):
-            return x, 167
+            return x, 166
     return None
 
 
@@ -1607,9 +1598,8 @@ RULES = RuleSet(
         Rule('cast_scalar_copies', 'convert once, then copy', 'cast(expand(x)) -> cast(x) if x.shape == ()', 'rules/symbolic.upat', 188, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
         Rule('neg_scalar', 'compute once, then copy', '-expand(x) -> -x if x.shape == ()', 'rules/symbolic.upat', 189, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
         Rule('reduce_ones', 'one element each: only the shape changes', 'reduce(x) -> all_ones(x, out)', 'rules/symbolic.upat', 192, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('reduce_reduce', 'of one kind, at once; float sums reassociate', 'reduce(reduce[a](x)) -> reduced_at_once(x, a, out)', 'rules/symbolic.upat', 193, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('sum_of_copies', 'n equal terms, where exact', 'reduce[a](expand(x)) -> sum_of_copies(x, out) if a[0] == "add" and x.shape == ()', 'rules/symbolic.upat', 194, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
-        Rule('max_of_copies', 'the same everywhere', 'reduce[a](expand(x)) -> x if a[0] in ("max", "min") and x.shape == () and not_empty(out)', 'rules/symbolic.upat', 195, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('sum_of_copies', 'n equal terms, where exact', 'reduce[a](expand(x)) -> sum_of_copies(x, out) if a[0] == "add" and x.shape == ()', 'rules/symbolic.upat', 193, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
+        Rule('max_of_copies', 'the same everywhere', 'reduce[a](expand(x)) -> x if a[0] in ("max", "min") and x.shape == () and not_empty(out)', 'rules/symbolic.upat', 194, 'any', ('anneal.uop.symbolic', 'anneal.rules.symbolic', 'anneal.rules.sums', 'anneal.rules.quotients')),
     ),
     {ops.NEG: _neg, ops.ADD: _add, ops.SUB: _sub, ops.MUL: _mul, ops.DIV: _div, ops.FLOORDIV: _floordiv, ops.MOD: _mod, ops.MAX: _max, ops.MIN: _min, ops.LT: _lt, ops.EQ: _eq, ops.NE: _ne, ops.AND: _and, ops.OR: _or, ops.XOR: _xor, ops.SHL: _shl, ops.SHR: _shr, ops.NOT: _not, ops.ABS: _abs, ops.SQRT: _sqrt, ops.FLOOR: _floor, ops.ROUND: _round, ops.CAST: _cast, ops.WHERE: _where, ops.RESHAPE: _reshape, ops.EXPAND: _expand, ops.PAD: _pad, ops.SHRINK: _shrink, ops.PERMUTE: _permute, ops.FLIP: _flip, ops.REDUCE: _reduce},
 )

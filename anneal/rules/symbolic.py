@@ -220,12 +220,3 @@ def not_empty(reduction: UOp) -> bool:
     """Whether every reduced axis surely has an element."""
     dims = (reduction.src[0].shape[a] for a in reduction.arg[1])
     return all(lo(dim_uop(d)) > 0 for d in dims)
-
-
-def reduced_at_once(x: UOp, inner: tuple[str, tuple[int, ...]], out: UOp) -> UOp | None:
-    """A reduction of a reduction of the same kind, over the axes of both."""
-    how, axes = out.arg
-    if how != inner[0] or len(out.src) > 1 or len(out.src[0].src) > 1 or not axes:
-        return None
-    kept = [i for i in range(x.ndim) if i not in inner[1]]
-    return x.reduce(how, (*inner[1], *(kept[a] for a in axes)))
