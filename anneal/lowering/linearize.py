@@ -1,8 +1,9 @@
 """A kernel's statements as an ordered list of instructions, loops opened and closed.
 
 In: STOREs and FORs, some under a condition. Out: instructions. A value is computed at the outermost
-level whose counters determine it, and loops over the same RANGE that do not wait for each other are
-one loop: a row's mean and mean square in one pass, what needs them in the next.
+level whose counters determine it, and there not before the loop, or value, that first needs it.
+Loops over the same RANGE that do not wait for each other are one: a row's mean and mean square in
+one pass, what needs them in the next.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Guarded(NamedTuple):
 
 _GIVEN = ops.MEMORY | {ops.CONST, ops.RANGE, ops.VAR}
 _LOOPS = frozenset({ops.REDUCE, ops.FOR})
+# Where all lanes meet, in the order in which they were written; and stores.
+_FIXED = frozenset({ops.GROUP, ops.BARRIER, ops.STORE})
 
 
 def linearize(parts: Sequence[Guarded]) -> list[Instruction]:
@@ -73,7 +76,6 @@ def _block(targets: Sequence[UOp], counters: Ranges, available: set[UOp],
     order = [u for u in toposort(targets, stop=available.__contains__) if u not in available]
     # The level of a node: how many loops of this block must have ended before it.
     level: dict[UOp, int] = {}
-    values: list[list[UOp]] = [[]]
     loops: list[dict[tuple[UOp, ...], list[UOp]]] = [{}]
     for u in order:
         n = max((level.get(s, 0) for s in u.src), default=0)
@@ -82,10 +84,12 @@ def _block(targets: Sequence[UOp], counters: Ranges, available: set[UOp],
             n += 1
             if n == len(loops):
                 loops.append({})
-                values.append([])
-        elif u.op not in _GIVEN and deps[u] <= counters:
-            values[n].append(u)
         level[u] = n
+    wanted = _wanted(order, level, counters, deps)
+    values: list[list[UOp]] = [[] for _ in loops]
+    for u in order:
+        if u.op not in _GIVEN and u.op not in _LOOPS and deps[u] <= counters:
+            values[wanted[u]].append(u)
     for n, at_level in enumerate(loops):
         # Stores come last: one may overwrite, in place, what another value is computed from.
         for u in sorted(values[n], key=lambda u: u.op is ops.STORE):
@@ -94,6 +98,29 @@ def _block(targets: Sequence[UOp], counters: Ranges, available: set[UOp],
         for ranges, members in at_level.items():
             _loop(ranges, members, counters, available, deps, out)
             available.update(members)
+
+
+def _wanted(order: Sequence[UOp], level: dict[UOp, int], counters: Ranges,
+            deps: dict[UOp, Ranges]) -> dict[UOp, int]:  # fmt: skip
+    """The level at which each node is first needed, which may be later than it could be computed;
+    but an element is read before the level at which its memory is written."""
+    own = {u: level[u] - (u.op in _LOOPS) for u in order if deps[u] <= counters}
+    written: dict[UOp, int] = {}
+    for u, n in own.items():
+        if u.op is ops.STORE or u.op is ops.FOR:
+            memory = u.src[0] if u.op is ops.STORE else u.src[0].src[0]
+            written[memory] = min(n, written.get(memory, n))
+    wanted: dict[UOp, int] = {}
+    for u in reversed(order):
+        n = own.get(u, 0)
+        if u not in own or (u.op not in _LOOPS and u.op not in _FIXED):
+            n = max(n, wanted.get(u, n))
+        if u.op is ops.LOAD and u in own:
+            n = max(own[u], min(n, written.get(u.src[0], n)))
+        wanted[u] = n
+        for s in u.src:
+            wanted[s] = min(n, wanted.get(s, n))
+    return wanted
 
 
 def _loop(ranges: tuple[UOp, ...], members: Sequence[UOp], counters: Ranges, available: set[UOp],

@@ -22,7 +22,7 @@ _REDUCTION_VISITS = 1.5
 _TRANSCENDENTAL = 10
 _REDUCTION = 1000
 # Elementwise work up to this costs less than the load that would replace it.
-_CHEAP = 8
+_CHEAP = 3
 # Work for each element that a store and the loads after it are worth.
 _ROUND_TRIP = 32
 # A launch, in additions of the whole device: less work than this is done again instead.
