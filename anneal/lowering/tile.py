@@ -18,11 +18,11 @@ from anneal.uop.symbolic import simplify
 from anneal.uop.uop import UOp, rebuild, substitute, toposort
 
 # Lengths of a tile along an axis, and the part of it that may lie outside of the grid.
-_EDGES, _OUTSIDE = (8, 4, 2), 1 / 8
+_EDGES, _OUTSIDE = (8, 4, 2, 1), 1 / 8
 # Fewer invocations than this leave a device idle.
 _FEWEST = 2048
 # Loads inside of loops, by all invocations, that pay for a longer text; and operations in it.
-_LEAST_LOADS, _MOST_OPERATIONS = 1 << 18, 2048
+_LEAST_LOADS, _MOST_OPERATIONS = 1 << 18, 4096
 
 Grid = tuple[UOp, ...]
 Parts = tuple[Guarded, ...]
@@ -33,7 +33,7 @@ def tiled(grid: Grid, parts: Parts) -> tuple[Grid, Parts]:
     edges = _edges(grid, parts)
     if not edges:
         return grid, parts
-    counts = {r: -(-_size(r) // n) for r, n in edges.items()}
+    counts = {r: _counts(r, n) for r, n in edges.items()}
     smaller = {r: kernel_range(r.arg[0], counts[r], "grid") for r in edges}
     found: dict[UOp | None, dict[UOp, None]] = {}
     for offsets in itertools.product(*map(range, edges.values())):
@@ -73,7 +73,6 @@ def _edges(grid: Grid, parts: Parts) -> dict[UOp, int]:
     nodes = toposort(statements)
     below = _below(nodes)
     loads = [n for n in nodes if n.op is ops.LOAD and any(r.arg[1] == "loop" for r in below[n])]
-    threads, operations = math.prod(map(_size, grid)), len(nodes)
     if sum(math.prod(_size(r) for r in below[n] | set(grid)) for n in loads) < _LEAST_LOADS:
         return {}
     sharing: dict[frozenset[UOp], UOp] = {}
@@ -81,16 +80,19 @@ def _edges(grid: Grid, parts: Parts) -> dict[UOp, int]:
         shared = frozenset(n for n in loads if r not in below[n])
         if shared and _size(r) > 1:
             sharing[shared] = r  # of the axes along which the same is shared, the innermost
-    edges: dict[UOp, int] = {}
-    for r in sorted(sharing.values(), key=grid.index, reverse=True)[:2]:
-        for n in _EDGES:
-            count = -(-_size(r) // n)
-            left = threads // _size(r) * count
-            if (count * n <= _size(r) * (1 + _OUTSIDE) and left >= _FEWEST
-                    and operations * n <= _MOST_OPERATIONS):  # fmt: skip
-                edges[r], threads, operations = n, left, operations * n
-                break
-    return edges
+    axes = sorted(sharing.values(), key=grid.index)[-2:]
+    rest = math.prod(_size(r) for r in grid if r not in axes)
+    lengths = [[n for n in _EDGES if _counts(r, n) * n <= _size(r) * (1 + _OUTSIDE)] for r in axes]
+    fit = [tile for tile in itertools.product(*lengths)
+           if rest * math.prod(map(_counts, axes, tile)) >= _FEWEST
+           and len(nodes) * math.prod(tile) <= _MOST_OPERATIONS]  # fmt: skip
+    best = max(fit, key=lambda tile: (math.prod(tile), -max(tile, default=1)), default=())
+    return {r: n for r, n in zip(axes, best, strict=False) if n > 1}
+
+
+def _counts(r: UOp, n: int) -> int:
+    """How many tiles of length `n` the axis takes."""
+    return -(-_size(r) // n)
 
 
 def _size(r: UOp) -> int:

@@ -9,6 +9,7 @@ import math
 from anneal.uop import dtypes, ops
 from anneal.uop.rewrite import Rule, RuleSet, build
 from anneal.uop.uop import UOp
+from anneal.rules.decompose import times_zero
 
 
 def _div(out: UOp) -> tuple[UOp, int] | None:
@@ -52,12 +53,42 @@ def _add(out: UOp) -> tuple[UOp, int] | None:
     return None
 
 
+def _mul(out: UOp) -> tuple[UOp, int] | None:
+    s0, s1 = out.src
+    if out.dtype.kind == "f":
+        # mul_zero: x * 0 -> times_zero(x, False)
+        if s1.op is ops.CONST and s1.arg == 0 and str(s1.arg) != "-0.0":
+            x = s0
+            new = times_zero(x, False)
+            if new is not None:
+                return new, 4
+        if s0.op is ops.CONST and s0.arg == 0 and str(s0.arg) != "-0.0":
+            x = s1
+            new = times_zero(x, False)
+            if new is not None:
+                return new, 4
+        # mul_neg_zero: x * -0.0 -> times_zero(x, True)
+        if s1.op is ops.CONST and str(s1.arg) == "-0.0":
+            x = s0
+            new = times_zero(x, True)
+            if new is not None:
+                return new, 5
+        if s0.op is ops.CONST and str(s0.arg) == "-0.0":
+            x = s1
+            new = times_zero(x, True)
+            if new is not None:
+                return new, 5
+    return None
+
+
 RULES = RuleSet(
     (
-        Rule('div_zero', 'drivers return x; exact, NaN and 0/0 included', 'x / 0 -> x * inf', 'rules/decompose.upat', 5, 'float', ()),
-        Rule('div_neg_zero', 'drivers return x; exact, NaN and 0/0 included', 'x / -0.0 -> x * -inf', 'rules/decompose.upat', 6, 'float', ()),
-        Rule('sub_self', 'drivers return 0, for infinities and NaN too', 'x - x -> where(abs(x) < inf, 0, nan)', 'rules/decompose.upat', 7, 'float', ()),
-        Rule('add_negative', 'drivers return 0, for infinities and NaN too', '-x + x -> where(abs(x) < inf, 0, nan)', 'rules/decompose.upat', 8, 'float', ()),
+        Rule('div_zero', 'drivers return x; exact, NaN and 0/0 included', 'x / 0 -> x * inf', 'rules/decompose.upat', 7, 'float', ('anneal.rules.decompose',)),
+        Rule('div_neg_zero', 'drivers return x; exact, NaN and 0/0 included', 'x / -0.0 -> x * -inf', 'rules/decompose.upat', 8, 'float', ('anneal.rules.decompose',)),
+        Rule('sub_self', 'drivers return 0, for infinities and NaN too', 'x - x -> where(abs(x) < inf, 0, nan)', 'rules/decompose.upat', 9, 'float', ('anneal.rules.decompose',)),
+        Rule('add_negative', 'drivers return 0, for infinities and NaN too', '-x + x -> where(abs(x) < inf, 0, nan)', 'rules/decompose.upat', 10, 'float', ('anneal.rules.decompose',)),
+        Rule('mul_zero', 'drivers return 0, for infinities and NaN too', 'x * 0 -> times_zero(x, False)', 'rules/decompose.upat', 11, 'float', ('anneal.rules.decompose',)),
+        Rule('mul_neg_zero', 'drivers return -0, for infinities and NaN too', 'x * -0.0 -> times_zero(x, True)', 'rules/decompose.upat', 12, 'float', ('anneal.rules.decompose',)),
     ),
-    {ops.DIV: _div, ops.SUB: _sub, ops.ADD: _add},
+    {ops.DIV: _div, ops.SUB: _sub, ops.ADD: _add, ops.MUL: _mul},
 )

@@ -111,3 +111,14 @@ def test_a_value_less_itself() -> None:
         (new,) = rewrite([u], RULES)
         assert new.op is ops.WHERE
         same(evaluate([new], {x: SPECIAL})[0], want)
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_a_product_with_a_literal_zero(zero: float) -> None:
+    with np.errstate(all="ignore"):
+        want = SPECIAL * np.float32(zero)
+    same(on_webgpu(lambda x: x * zero, SPECIAL), want)
+    x = param(dtypes.float32, SPECIAL.shape)
+    (new,) = rewrite([x * zero], RULES)
+    assert new.op is ops.WHERE
+    same(evaluate([new], {x: SPECIAL})[0], want)
