@@ -207,15 +207,21 @@ def _gather(u: UOp, x: list[Data]) -> Data:
     return np.take_along_axis(a, np.clip(idx.astype(np.int64), 0, a.shape[u.arg] - 1), u.arg)
 
 
-def _scatter_add(u: UOp, x: list[Data]) -> Data:
+_SCATTERS = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+
+
+def _scatter(u: UOp, x: list[Data]) -> Data:
     idx, g, *before = x
-    axis, length = u.arg
+    how, axis, length = u.arg
     length = int(length)
     shape = [length if i == axis else d for i, d in enumerate(g.shape)]
-    out = before[0].copy() if before else np.zeros(shape, g.dtype)
+    start: Any = int(how == "mul")
+    if how in ("max", "min"):
+        start = _extreme(u.dtype, low=how == "max")
+    out = before[0].copy() if before else np.full(shape, start, g.dtype)
     where: list[Any] = list(np.indices(g.shape, sparse=True))
     where[axis] = np.clip(idx.astype(np.int64), 0, length - 1)
-    np.add.at(out, tuple(where), g)
+    _SCATTERS[how].at(out, tuple(where), g)
     return out
 
 
@@ -252,5 +258,5 @@ _TABLE: dict[Op, Callable[[UOp, list[Data]], Data]] = {
     ops.AND: _ufunc(np.bitwise_and), ops.OR: _ufunc(np.bitwise_or),
     ops.XOR: _ufunc(np.bitwise_xor), ops.SHL: _shift(True), ops.SHR: _shift(False),
     ops.WHERE: lambda u, x: np.where(x[0], x[1], x[2]),
-    ops.REDUCE: _reduce, ops.GATHER: _gather, ops.SCATTER_ADD: _scatter_add,
+    ops.REDUCE: _reduce, ops.GATHER: _gather, ops.SCATTER: _scatter,
 }  # fmt: skip

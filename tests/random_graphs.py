@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from anneal.interpret import evaluate, numpy_dtype
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
-from anneal.uop.uop import Graph, UOp, arange, const, param, scatter_add, toposort
+from anneal.uop.uop import Graph, UOp, arange, const, param, scatter, toposort
 
 Family = Literal["exact", "smooth"]
 Draw = Any
@@ -238,7 +238,8 @@ class _Builder:
             return None
         axis = self.number(0, x.ndim - 1)
         idx = self.indices(x, axis, _ints(x)[axis])
-        return scatter_add(idx, x, axis, self.number(1, 4))
+        how = self.pick(("add", "max", "min") if self.family == "exact" else ("add",))
+        return scatter(how, idx, x, axis, self.number(1, 4))
 
     def indices(self, x: UOp, axis: int, n: int) -> UOp:
         """Indices along `axis`, some of them outside."""

@@ -16,7 +16,7 @@ from anneal.interpret import evaluate, numpy_dtype
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.ops import Op
-from anneal.uop.uop import UOp, arange, const, param, scatter_add, var
+from anneal.uop.uop import UOp, arange, const, param, scatter, var
 
 f16, bf16, f32, f64 = dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64
 i8, i32, u8, u32 = dtypes.int8, dtypes.int32, dtypes.uint8, dtypes.uint32
@@ -209,7 +209,7 @@ def test_gather_and_scatter_clamp_their_indices() -> None:
     x, data = leaf([10, 20, 30], i32)
     idx, where = leaf([-5, 1, 1, 99], i32)
     g, added = leaf([1, 2, 3, 4], i32)
-    nodes = [x.gather(idx, 0), scatter_add(idx, g, 0, 3)]
+    nodes = [x.gather(idx, 0), scatter("add", idx, g, 0, 3)]
     got = evaluate(nodes, {x: data, idx: where, g: added})
     assert [o.tolist() for o in got] == [[10, 20, 20, 30], [1, 5, 4]]
 
@@ -220,7 +220,7 @@ def test_scatter_is_the_adjoint_of_gather(axis: int) -> None:
     shape = [2 if i == axis else d for i, d in enumerate(X.shape)]
     idx, where = leaf(rng.integers(0, 9, shape), i32)
     g, cotangent = leaf(rng.standard_normal(shape), f64)
-    back = scatter_add(idx, g, axis, X.shape[axis])
+    back = scatter("add", idx, g, axis, X.shape[axis])
     forward = (x.gather(idx, axis) * g).sum((0, 1, 2))
     a, b = evaluate([forward, (back * x).sum((0, 1, 2))], {x: data, idx: where, g: cotangent})
     np.testing.assert_allclose(a, b)

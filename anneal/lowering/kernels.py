@@ -47,13 +47,13 @@ def element(node: UOp, index: Index, args: Mapping[UOp, UOp]) -> Element:
     target = over = None
     if is_scatter(node):
         idx, g, *before = node.src
-        axis, length = node.arg
+        how, axis, length = node.arg
         over = kernel_range(_next_number(index), g.shape[axis], "loop")
         inner = (*index[:axis], over, *index[axis + 1 :])
         where = _clamped(maker.at(idx, inner), length)
         value, *target = simplify([maker.at(g, inner), *index[:axis], where, *index[axis + 1 :]])
         if before:
-            value = maker.anew(before[0], tuple(target), over) + value
+            value = combined(how, maker.anew(before[0], tuple(target), over), value)
     else:
         value = simplify([maker.at(node, index)])[0]
     kept = {u for u in toposort([value, *(target or ())]) if u.op is ops.LOAD}
@@ -68,9 +68,10 @@ _FEW_COMPARISONS = 4096
 def is_scatter(u: UOp) -> bool:
     """Whether `u` is computed by going through its indices in turn, each adding to its element:
     work in proportion to them, in an order that never changes."""
-    if u.op is not ops.SCATTER_ADD or len(u.src) == 3:
-        return u.op is ops.SCATTER_ADD
-    count, length = u.src[1].shape[u.arg[0]], u.arg[1]
+    if u.op is not ops.SCATTER or len(u.src) == 3:
+        return u.op is ops.SCATTER
+    _, axis, length = u.arg
+    count = u.src[1].shape[axis]
     return (isinstance(count, int) and isinstance(length, int) and count > 1 and length > 1
             and count * length > _FEW_COMPARISONS)  # fmt: skip
 
@@ -145,8 +146,8 @@ class _Maker:
             return self._reduce(u, index)
         if u.op is ops.GATHER:
             return self._gather(u, index)
-        if u.op is ops.SCATTER_ADD:
-            return self._scatter_add(u, index)
+        if u.op is ops.SCATTER:
+            return self._scatter(u, index)
         raise NotImplementedError(f"{u.op} cannot be lowered to a kernel")
 
     def _reduce(self, u: UOp, index: Index) -> Plan:
@@ -177,24 +178,29 @@ class _Maker:
         where = _clamped(self.at(idx, index), x.shape[u.arg])
         return ((x, (*index[: u.arg], where, *index[u.arg + 1 :])),), lambda value: value
 
-    def _scatter_add(self, u: UOp, index: Index) -> Plan:
+    def _scatter(self, u: UOp, index: Index) -> Plan:
         idx, g = u.src[:2]
-        axis, length = u.arg
+        how, axis, length = u.arg
         r = kernel_range(_next_number(index), g.shape[axis], "loop")
         if g.shape[axis] == 1:
             r = ZERO
         inner = (*index[:axis], r, *index[axis + 1 :])
-        zero = const(0, g.dtype)
+        none = const(identity(how, g.dtype), g.dtype)
 
         def build(where: UOp, value: UOp) -> UOp:
-            hit = _clamped(where, length).eq(index[axis]).where(value, zero)
-            return hit if r is ZERO else UOp(ops.REDUCE, u.dtype, (hit, r), ("add", ()))
+            hit = _clamped(where, length).eq(index[axis]).where(value, none)
+            return hit if r is ZERO else UOp(ops.REDUCE, u.dtype, (hit, r), (how, ()))
 
         return ((idx, inner), (g, inner)), build
 
 
 def _next_number(index: Index) -> int:
     return 1 + max((int(u.arg[0]) for u in toposort(index) if u.op is ops.RANGE), default=-1)
+
+
+def combined(how: str, x: UOp, y: UOp) -> UOp:
+    """What a reduction of both gives."""
+    return x.alu({"add": ops.ADD, "mul": ops.MUL, "max": ops.MAX, "min": ops.MIN}[how], y)
 
 
 def identity(how: str, dtype: DType) -> bool | int | float:

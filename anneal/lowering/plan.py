@@ -164,11 +164,11 @@ def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
 
 
 def _in_one_memory(kernels: Sequence[Body]) -> dict[UOp, UOp]:
-    """Nodes whose memory a scatter adds to, with the last that it is then called by."""
+    """Nodes whose memory a scatter writes into, with the last that it is then called by."""
     held: dict[UOp, UOp] = {}
     for k in reversed(kernels):
         for u in k.outputs:
-            if u.op is ops.SCATTER_ADD and len(u.src) == 3:
+            if u.op is ops.SCATTER and len(u.src) == 3:
                 held[u.src[2]] = held.get(u, u)
     return held
 
@@ -272,7 +272,7 @@ def _late(kernels: Sequence[Body], aliases: dict[UOp, UOp]) -> list[Body]:
 def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp],
             reasons: Mapping[UOp, str], cooperate: bool) -> Launch:  # fmt: skip
     merged = {aliases[u]: u for u in k.outputs if u in aliases}
-    merged.update({u.src[2]: u for u in k.outputs if u.op is ops.SCATTER_ADD and len(u.src) == 3})
+    merged.update({u.src[2]: u for u in k.outputs if u.op is ops.SCATTER and len(u.src) == 3})
     nodes = [*k.outputs, *(u for u in k.inputs if u not in merged)]
     place = {u: i for i, u in enumerate(nodes)}
     place.update({p: place[u] for p, u in merged.items()})

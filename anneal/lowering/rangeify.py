@@ -124,8 +124,8 @@ def _store_what_would_repeat(order: list[UOp], stored: dict[UOp, str]) -> None:
             more = points(u.src[0].shape) / size
         elif is_scatter(u):
             more = points(u.src[1].shape) / size
-        elif u.op is ops.SCATTER_ADD:
-            more = float(u.src[1].shape[u.arg[0]])
+        elif u.op is ops.SCATTER:
+            more = float(u.src[1].shape[u.arg[1]])
         for s in dict.fromkeys(u.src):
             theirs = reach.setdefault(s, {})
             step = _step(u, s)
@@ -157,7 +157,7 @@ def _fewer_paths(reach: dict[tuple[UOp, int], float]) -> dict[tuple[UOp, int], f
 
 def _why(u: UOp, readers: int, times: float) -> str:
     if is_scatter(u):
-        return "a scatter adds to its elements in turn"
+        return "a scatter writes its elements in turn"
     if readers > 1:
         return f"{readers} kernels or outputs would each compute it"
     return f"each element would be computed {times:.0f} times"
@@ -165,7 +165,7 @@ def _why(u: UOp, readers: int, times: float) -> str:
 
 def _is_contraction(u: UOp) -> bool:
     """Whether an element of `u` takes a loop: a scatter of one index is a comparison."""
-    return u.op is ops.REDUCE or (u.op is ops.SCATTER_ADD and u.src[1].shape[u.arg[0]] != 1)
+    return u.op is ops.REDUCE or (u.op is ops.SCATTER and u.src[1].shape[u.arg[1]] != 1)
 
 
 def _work(order: list[UOp]) -> dict[UOp, int]:

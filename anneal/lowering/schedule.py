@@ -22,8 +22,10 @@ from anneal.lowering.kernels import (
     ZERO,
     Element,
     Index,
+    combined,
     element,
     flat,
+    identity,
     is_scatter,
     kernel_range,
 )
@@ -396,7 +398,7 @@ class _Scheduler:
         e = self.elements[u]
         loops = {x for x, a in zip(e.index, axes, strict=True) if a is None and x is not ZERO}
         if len(u.src) == 3 and is_scatter(u):
-            loops.discard(e.index[u.arg[0]])
+            loops.discard(e.index[u.arg[1]])
         total = math.prod(int(x.src[0].arg) for x in loops) if loops else 0
         if e.over is not None:
             total += int(e.over.src[0].arg)
@@ -434,8 +436,8 @@ class _Scheduler:
 
 
 def _is_scattered(u: UOp, axis: int) -> bool:
-    """Whether one invocation computes all of `axis`: any index may add to any element."""
-    return is_scatter(u) and axis == u.arg[0]
+    """Whether one invocation computes all of `axis`: any index may mean any element."""
+    return is_scatter(u) and axis == u.arg[1]
 
 
 def _own_index(u: UOp) -> Index:
@@ -544,22 +546,23 @@ class _Assembly:
         self.statements[u] = UOp(ops.FOR, u.dtype, (store, *loops)) if loops else store
 
     def _scatter(self, e: Element, known: Mapping[UOp, UOp]) -> None:
-        """Zeros, and then every index adds to its element, in order."""
+        """What nothing gives, and then every index combines into its element, in order."""
         u, memory, loops = e.node, self.memory[e.node], self._loops(e.node)
         assert e.target is not None
         assert e.over is not None
         value, *target = substitute([e.value, *e.target], known)
         self.values[u] = e
-        others = tuple(x for x in loops if x is not e.index[u.arg[0]])
+        others = tuple(x for x in loops if x is not e.index[u.arg[1]])
         if len(u.src) == 3:
             store = UOp(ops.STORE, u.dtype, (memory, self._address(u, tuple(target)), value))
             self.statements[u] = UOp(ops.FOR, u.dtype, (store, *others, e.over))
             return
-        zero = UOp(ops.STORE, u.dtype, (memory, self._address(u, e.index), u.const_like(0)))
-        zeros = UOp(ops.FOR, u.dtype, (zero, *loops))
+        none = u.const_like(identity(u.arg[0], u.dtype))
+        start = UOp(ops.STORE, u.dtype, (memory, self._address(u, e.index), none))
+        starts = UOp(ops.FOR, u.dtype, (start, *loops))
         where = self._address(u, tuple(target))
-        sum_ = UOp(ops.LOAD, u.dtype, (memory, where, zeros, e.over)) + value
-        store = UOp(ops.STORE, u.dtype, (memory, where, sum_))
+        before = UOp(ops.LOAD, u.dtype, (memory, where, starts, e.over))
+        store = UOp(ops.STORE, u.dtype, (memory, where, combined(u.arg[0], before, value)))
         self.statements[u] = UOp(ops.FOR, u.dtype, (store, *others, e.over))
 
     def _address(self, u: UOp, index: Index) -> UOp:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from anneal.lowering.kernels import identity, is_scatter
 from anneal.lowering.rangeify import points, unmoved
 from anneal.uop import dtypes, ops
-from anneal.uop.uop import UOp, arange, const, rebuild, scatter_add, toposort
+from anneal.uop.uop import UOp, arange, const, rebuild, scatter, toposort
 
 # Iterations of all loops of one invocation. Mesa's llvmpipe ends a shader's loops after 65,535 in
 # all, without a word; and a device that is not asked for more never hangs the desktop.
@@ -72,8 +72,8 @@ def split_long(outputs: Sequence[UOp]) -> list[UOp]:
             if u.op is ops.REDUCE:
                 new = _reduction(new)
             elif _is_long_scatter(u):
-                zeros = const(0, u.dtype).expand(u.shape)
-                new = _scatter(new, zeros, number)
+                nothing = const(identity(u.arg[0], u.dtype), u.dtype).expand(u.shape)
+                new = _scatter(new, nothing, number)
             elif u.op is ops.ADD:
                 new = _scatter_to_the_other(u, new, uses, done, number)
         if new.origin is None:
@@ -151,21 +151,22 @@ def _is_long_scatter(u: UOp) -> bool:
     one invocation may go through."""
     if len(u.src) != 2 or not is_scatter(u):
         return False
-    rows, count = _int(u.arg[1]), _int(u.src[1].shape[u.arg[0]])
+    _, axis, length = u.arg
+    rows, count = _int(length), _int(u.src[1].shape[axis])
     return rows > max(_MOST_ZEROS, _MOST_ZEROS_EACH * count) or rows + count > MOST_ITERATIONS
 
 
 def _scatter(u: UOp, before: UOp, number: int) -> UOp:
-    """The scatter `u`, added to what there was before. `number` tells that memory apart."""
+    """The scatter `u` into what there was before. `number` tells that memory apart."""
     idx, g = u.src
-    axis, length = u.arg
+    how, axis, length = u.arg
     count = _int(g.shape[axis])
-    out = UOp(ops.CONTIGUOUS, u.dtype, (before,), ("a scatter adds to it", number))
+    out = UOp(ops.CONTIGUOUS, u.dtype, (before,), ("a scatter writes into it", number))
     out.origin = u.origin
     for start in range(0, count, MOST_ITERATIONS):
         bounds = [(start, min(start + MOST_ITERATIONS, count)) if i == axis else (0, d)
                   for i, d in enumerate(g.shape)]  # fmt: skip
-        out = scatter_add(idx.shrink(bounds), g.shrink(bounds), axis, length, out)
+        out = scatter(how, idx.shrink(bounds), g.shrink(bounds), axis, length, out)
         out.origin = u.origin
     return out
 
@@ -175,7 +176,7 @@ def _scatter_to_the_other(
 ) -> UOp:
     """A sum with a long scatter that nothing else wants: it begins with the other summand."""
     for s, other in (u.src, u.src[::-1]):
-        if _is_long_scatter(s) and uses[s] == 1:
+        if s.op is ops.SCATTER and s.arg[0] == "add" and _is_long_scatter(s) and uses[s] == 1:
             before = done[other].expand(s.shape)
             return _scatter(rebuild(s, tuple([done[x] for x in s.src])), before, number)
     return new

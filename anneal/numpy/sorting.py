@@ -50,7 +50,7 @@ def argsort(x: Any, axis: int | None = -1, *, stable: bool = True,
     places = _places(u, axis, descending).alu(ops.CONTIGUOUS)
     i = graph.arange(n, dtypes.int32)
     own = i.reshape([n if k == axis else 1 for k in range(u.ndim)]).expand(u.shape)
-    return make(graph.scatter_add(places, own, axis, n))
+    return make(graph.scatter("add", places, own, axis, n))
 
 
 def sort(x: Any, axis: int | None = -1, *, stable: bool = True,

@@ -1,9 +1,9 @@
 """`x.at[index]`: new arrays that differ from x in some elements.
 
 Slices and ints: the values are padded to their places, and a mask of padded ones chooses. Index
-arrays: `add` is a scatter; else every element of x looks for the updates that name it, one
-reduction over pairs; where two name one element, `set` takes the last. Updates outside of x are
-dropped, as in JAX.
+arrays: `add` and `set` scatter, the latter the number of the last update of each element; for the
+others every element of x looks for the updates that name it, one reduction over pairs. Updates
+outside of x are dropped, as in JAX.
 """
 
 from __future__ import annotations
@@ -232,15 +232,15 @@ def _combined(x: UOp, index: UOp, v: UOp, axis: int, how: str) -> UOp:
     if how == "add" and x.dtype.kind != "b":
         at = index.reshape([count if i == axis else 1 for i in range(v.ndim)]).expand(v.shape)
         added = (at < 0).where(0, v.cast(dtypes.float32) if wide else v)
-        return x + graph.scatter_add(at, added, axis, rows).cast(x.dtype)
-    row = graph.arange(rows, dtypes.int32).reshape((rows, 1)).expand((rows, count))
-    hit = index.reshape((1, count)).expand((rows, count)).eq(row)
+        return x + graph.scatter("add", at, added, axis, rows).cast(x.dtype)
     if how == "set":
-        j = graph.arange(count, dtypes.int32).reshape((1, count)).expand((rows, count))
-        last = hit.where(j, -1).reduce("max", (1,))
+        number = (index < 0).where(-1, graph.arange(count, dtypes.int32))
+        last = graph.scatter("max", index, number, 0, rows)
         around = [rows if i == axis else 1 for i in range(x.ndim)]
         last = last.reshape(around).expand(x.shape)
         return (last < 0).where(x, v.gather(last, axis)) if count else x
+    row = graph.arange(rows, dtypes.int32).reshape((rows, 1)).expand((rows, count))
+    hit = index.reshape((1, count)).expand((rows, count)).eq(row)
     pairs = (*x.shape[: axis + 1], count, *x.shape[axis + 1 :])
     around = [rows if i == axis else count if i == axis + 1 else 1 for i in range(len(pairs))]
     named = hit.reshape(around).expand(pairs)

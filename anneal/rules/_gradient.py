@@ -298,15 +298,16 @@ def _gather(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     return None
 
 
-def _scatter_add(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
-    # scatter_add: scatter_add[a](i, x) -> none, g.gather(i, a[0])
+def _scatter(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
+    # scatter_add: scatter[a](i, x) -> none, g.gather(i, a[1]) if a[0] == "add"
     a = out.arg
     if len(out.src) >= 2:
         s0 = out.src[0]
         s1 = out.src[1]
         i = s0
         x = s1
-        return (None, g.gather(i, a[0]), ), 34
+        if a[0] == "add":
+            return (None, g.gather(i, a[1]), ), 34
     return None
 
 
@@ -346,7 +347,7 @@ RULES = GradientSet(
         Rule('reduce_min', 'the smallest get it; ties share equally', 'reduce[a](x) -> to_extremes(out, g) if a[0] == "min"', 'rules/gradient.upat', 55, 'any', ('anneal.rules.gradient',)),
         Rule('reduce_mul', 'the product rule; right with zeros among the factors', 'reduce[a](x) -> repeated(out, g) * product_of_others(out) if a[0] == "mul"', 'rules/gradient.upat', 57, 'any', ('anneal.rules.gradient',)),
         Rule('gather', 'what was read gets it, as often as it was', 'gather[a](x, i) -> scattered(a, x, i, g), none', 'rules/gradient.upat', 59, 'any', ('anneal.rules.gradient',)),
-        Rule('scatter_add', 'the adjoint of the adjoint', 'scatter_add[a](i, x) -> none, g.gather(i, a[0])', 'rules/gradient.upat', 60, 'any', ('anneal.rules.gradient',)),
+        Rule('scatter_add', 'the adjoint of the adjoint', 'scatter[a](i, x) -> none, g.gather(i, a[1]) if a[0] == "add"', 'rules/gradient.upat', 60, 'any', ('anneal.rules.gradient',)),
     ),
-    {ops.ADD: _add, ops.SUB: _sub, ops.NEG: _neg, ops.MUL: _mul, ops.DIV: _div, ops.POW: _pow, ops.MAX: _max, ops.MIN: _min, ops.WHERE: _where, ops.EXP: _exp, ops.LOG: _log, ops.SIN: _sin, ops.COS: _cos, ops.TANH: _tanh, ops.SQRT: _sqrt, ops.ABS: _abs, ops.FLOOR: _floor, ops.ROUND: _round, ops.CAST: _cast, ops.STOP_GRADIENT: _stop_gradient, ops.CONTIGUOUS: _contiguous, ops.AFTER: _after, ops.RESHAPE: _reshape, ops.PERMUTE: _permute, ops.EXPAND: _expand, ops.PAD: _pad, ops.SHRINK: _shrink, ops.FLIP: _flip, ops.SHEAR: _shear, ops.REDUCE: _reduce, ops.GATHER: _gather, ops.SCATTER_ADD: _scatter_add},
+    {ops.ADD: _add, ops.SUB: _sub, ops.NEG: _neg, ops.MUL: _mul, ops.DIV: _div, ops.POW: _pow, ops.MAX: _max, ops.MIN: _min, ops.WHERE: _where, ops.EXP: _exp, ops.LOG: _log, ops.SIN: _sin, ops.COS: _cos, ops.TANH: _tanh, ops.SQRT: _sqrt, ops.ABS: _abs, ops.FLOOR: _floor, ops.ROUND: _round, ops.CAST: _cast, ops.STOP_GRADIENT: _stop_gradient, ops.CONTIGUOUS: _contiguous, ops.AFTER: _after, ops.RESHAPE: _reshape, ops.PERMUTE: _permute, ops.EXPAND: _expand, ops.PAD: _pad, ops.SHRINK: _shrink, ops.FLIP: _flip, ops.SHEAR: _shear, ops.REDUCE: _reduce, ops.GATHER: _gather, ops.SCATTER: _scatter},
 )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from anneal.uop import dtypes
 from anneal.uop.dtypes import DType
-from anneal.uop.uop import Dim, Shape, UOp, arange, const, prod, scatter_add
+from anneal.uop.uop import Dim, Shape, UOp, arange, const, prod, scatter
 
 
 def wider(a: DType, b: DType) -> DType:
@@ -87,6 +87,6 @@ def product_of_others(out: UOp) -> UOp:
 
 
 def scattered(a: int, x: UOp, i: UOp, g: UOp) -> UOp:
-    return scatter_add(i, in_accumulator(g), a, x.shape[a])
+    return scatter("add", i, in_accumulator(g), a, x.shape[a])
 
 

@@ -24,7 +24,7 @@ from anneal.uop.uop import Origin, UOp, const, substitute, toposort
 # Rules whose cotangents mix g only with itself: for them g may be wider than the node.
 _ANY_WIDTH = ops.MOVEMENT | {
     ops.ADD, ops.SUB, ops.NEG, ops.CAST, ops.CONTIGUOUS, ops.AFTER, ops.WHERE, ops.MAX, ops.MIN,
-    ops.GATHER, ops.SCATTER_ADD, ops.ABS,
+    ops.GATHER, ops.SCATTER, ops.ABS,
 }  # fmt: skip
 
 

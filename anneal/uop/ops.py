@@ -88,9 +88,10 @@ REDUCE = Op("REDUCE", -1, "arg ('add'|'mul'|'max'|'min', axes): axes combined an
             "in a kernel the ranges follow in src and axes is ()")  # fmt: skip
 GATHER = Op("GATHER", 2, "take_along_axis: out[.. i ..] = x[.. idx[.. i ..] ..] along axis arg; "
             "idx has x's shape but for that axis; an index outside is clamped")  # fmt: skip
-SCATTER_ADD = Op("SCATTER_ADD", -1, "the adjoint: src (idx, g), arg (axis, length): zeros, with "
-                 "out[.. idx[.. i ..] ..] += g[.. i ..]; an index outside is clamped; in lowering "
-                 "a third source is what there was before, overwritten in its memory")  # fmt: skip
+SCATTER = Op("SCATTER", -1, "src (idx, g), arg ('add'|'mul'|'max'|'min', axis, length): what a "
+             "reduction of nothing gives, with g[.. i ..] combined into out[.. idx[.. i ..] ..]; "
+             "an index outside is clamped; 'add' is the adjoint of GATHER; in lowering a third "
+             "source is what there was before, overwritten in its memory")  # fmt: skip
 
 # Kernel level.
 RANGE = Op("RANGE", 1, "a counter from 0 to src[0]-1; arg: (number, 'grid'|'loop'|'lane'); a lane "

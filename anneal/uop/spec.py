@@ -117,6 +117,7 @@ def _gather(u: UOp) -> str | None:
 def _scatter(u: UOp) -> str | None:
     idx, *data = u.src
     ok = len(data) in (1, 2) and all(x.dtype is u.dtype for x in data) and idx.dtype.is_int
+    ok = ok and u.arg[0] in ("add", "mul", "max", "min")
     return None if ok else "(integer indices, data), perhaps what there was before"
 
 
@@ -181,7 +182,7 @@ SPECS: dict[Stage, dict[Op, Check]] = {
     "tensor": {
         **_EVERYWHERE, ops.PARAM: _leaf, ops.BUFFER: _leaf, ops.ARANGE: _integer,
         **dict.fromkeys(ops.MOVEMENT, _movement), ops.REDUCE: _reduce, ops.GATHER: _gather,
-        ops.SCATTER_ADD: _scatter, **dict.fromkeys(ops.IDENTITY, _identity),
+        ops.SCATTER: _scatter, **dict.fromkeys(ops.IDENTITY, _identity),
     },
     "kernel": {
         **_EVERYWHERE, ops.RANGE: _range, **dict.fromkeys(ops.MEMORY, _fine), ops.LOAD: _load,

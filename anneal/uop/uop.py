@@ -415,8 +415,8 @@ def arange(n: Dim, dtype: DType) -> UOp:
     return UOp(ops.ARANGE, dtype, dims, arg)
 
 
-def scatter_add(idx: UOp, g: UOp, axis: int, length: Dim, *before: UOp) -> UOp:
-    return UOp(ops.SCATTER_ADD, g.dtype, (idx, g, *before), (axis, length))
+def scatter(how: str, idx: UOp, g: UOp, axis: int, length: Dim, *before: UOp) -> UOp:
+    return UOp(ops.SCATTER, g.dtype, (idx, g, *before), (how, axis, length))
 
 
 # -- dims ------------------------------------------------------------------------------------------
@@ -573,7 +573,7 @@ def _gather_shape(op: Op, src: tuple[UOp, ...], arg: Any) -> Shape:
 
 
 def _scatter_shape(op: Op, src: tuple[UOp, ...], arg: Any) -> Shape:
-    axis, length = arg
+    _, axis, length = arg
     idx, g = src[0].shape, src[1].shape
     if idx != g:
         raise ValueError(f"cannot scatter {show_shape(g)} by indices {show_shape(idx)}")
@@ -593,7 +593,7 @@ _SHAPES: dict[Op, Callable[[Op, tuple[UOp, ...], Any], Shape]] = {
     ops.RESHAPE: _reshape_shape, ops.EXPAND: _expand_shape, ops.PERMUTE: _permute_shape,
     ops.PAD: _pad_shape, ops.SHRINK: _shrink_shape, ops.FLIP: _flip_shape,
     ops.SHEAR: _shear_shape, ops.REDUCE: _reduce_shape, ops.GATHER: _gather_shape,
-    ops.SCATTER_ADD: _scatter_shape, ops.CHECKPOINT: _identity_shape, ops.AFTER: _identity_shape,
+    ops.SCATTER: _scatter_shape, ops.CHECKPOINT: _identity_shape, ops.AFTER: _identity_shape,
     ops.RANGE: _scalar_shape,
 }  # fmt: skip
 

@@ -138,3 +138,23 @@ def test_two_scatters_of_one_shape_have_memory_of_their_own() -> None:
     want = _full(x.shape, (i,), x[j], 2 * x)
     np.add.at(want, (j,), x[i])
     np.testing.assert_allclose(np.asarray(tied), want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "count"), [(300, 500), (9000, 70), (20, MOST_ITERATIONS + 9)])
+def test_of_updates_that_name_one_element_the_last_is_set(rows: int, count: int) -> None:
+    x = _rng.standard_normal((rows, 3)).astype(np.float32)
+    i = _rng.integers(-rows - 5, rows + 5, count).astype(np.int32)
+    v = _rng.standard_normal((count, 3)).astype(np.float32)
+    f = anneal.jit(lambda x, i, v: x.at[i].set(v))
+    g = anneal.jit(anneal.grad(lambda v, x, i: (x.at[i].set(v) ** 2).sum()))
+    want = x.copy()
+    last = np.full(rows, -1)
+    for j, place in enumerate(i):
+        if -rows <= place < rows:
+            want[place], last[place] = v[j], j
+    slopes = np.zeros_like(v)
+    slopes[last[last >= 0]] = 2 * v[last[last >= 0]]
+    with anneal.default_device("webgpu"):
+        np.testing.assert_array_equal(np.asarray(f(x, i, v)), want)
+        np.testing.assert_allclose(np.asarray(g(v, x, i)), slopes, rtol=1e-6)
+        assert f.lower(x, i, v).cost_analysis()["flops"] < 10 * (rows + count)

@@ -16,7 +16,7 @@ from anneal.interpret import evaluate
 from anneal.rules._gradient import RULES
 from anneal.transforms.grad import gradient
 from anneal.uop import dtypes, ops
-from anneal.uop.uop import UOp, const, param, scatter_add
+from anneal.uop.uop import UOp, const, param, scatter
 
 f64 = dtypes.float64
 
@@ -67,7 +67,7 @@ CASES: dict[str, tuple[Callable[..., UOp], list[tuple[int, ...]], str]] = {
     "reduce_max": (lambda x: x.reduce("max", (1,)), [(2, 4)], ""),
     "reduce_min": (lambda x: x.reduce("min", (0,)), [(2, 4)], ""),
     "gather": (lambda x: x.gather(index([[0, 2, 2, 1], [1, 1, 0, 0]]), 1), [(2, 3)], ""),
-    "scatter_add": (lambda x: scatter_add(index([[0, 2], [1, 1]]), x, 1, 3), [(2, 2)], ""),
+    "scatter_add": (lambda x: scatter("add", index([[0, 2], [1, 1]]), x, 1, 3), [(2, 2)], ""),
 }
 # Rules that finite differences cannot speak of, each with its own test below.
 APART = {"cast", "stop_gradient"}
