@@ -116,7 +116,7 @@ def lower(graph: Graph, limits: Limits, donate: frozenset[int]) -> Plan:
     if config.verify():
         verify([s for k in kernels for s in k.statements], "kernel")
     count("schedules")
-    return _plan(graph, outputs, kernels, donate, stored, limits.cooperate)
+    return _plan(graph, outputs, kernels, donate, stored, limits.gpu)
 
 
 def _stored_form(u: UOp) -> UOp:
@@ -127,7 +127,7 @@ def _stored_form(u: UOp) -> UOp:
 
 
 def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
-          donate: frozenset[int], reasons: Mapping[UOp, str], cooperate: bool) -> Plan:  # fmt: skip
+          donate: frozenset[int], reasons: Mapping[UOp, str], gpu: bool) -> Plan:  # fmt: skip
     held = _in_one_memory(kernels)
     aliases = _aliases(graph, outputs, kernels, donate, held)
     kernels = _late(kernels, aliases)
@@ -152,7 +152,7 @@ def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
                 slot_of[holder] = _temporary(slots, free, -(-size * item_bytes(u.dtype) // 4))
             slot_of[u] = slot_of[holder]
         if not _changes_nothing(k, aliases):
-            launches.append(_launch(k, slot_of, aliases, reasons, cooperate))
+            launches.append(_launch(k, slot_of, aliases, reasons, gpu))
         for u in dict.fromkeys([held.get(u, u) for u in (*k.inputs, *k.outputs)]):
             if last[u] == n and slots[slot_of[u]].kind == "temp":
                 free.append(slot_of[u])
@@ -270,7 +270,7 @@ def _late(kernels: Sequence[Body], aliases: dict[UOp, UOp]) -> list[Body]:
 
 
 def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp],
-            reasons: Mapping[UOp, str], cooperate: bool) -> Launch:  # fmt: skip
+            reasons: Mapping[UOp, str], gpu: bool) -> Launch:  # fmt: skip
     merged = {aliases[u]: u for u in k.outputs if u in aliases}
     merged.update({u.src[2]: u for u in k.outputs if u.op is ops.SCATTER and len(u.src) == 3})
     nodes = [*k.outputs, *(u for u in k.inputs if u not in merged)]
@@ -285,26 +285,26 @@ def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp],
                    for u in nodes)  # fmt: skip
     why = tuple([reasons[u] for u in k.outputs])
     args = tuple([slot_of[u] for u in nodes])
-    return Launch(_kernel(k.grid, parts, params, cooperate), args, why, k.origins)
+    return Launch(_kernel(k.grid, parts, params, gpu), args, why, k.origins)
 
 
 _kernels: dict[tuple[str, tuple[Param, ...], bool], Kernel] = {}
 
 
 def _kernel(grid: tuple[UOp, ...], parts: tuple[Guarded, ...],
-            params: tuple[Param, ...], cooperate: bool) -> Kernel:  # fmt: skip
+            params: tuple[Param, ...], gpu: bool) -> Kernel:  # fmt: skip
     """Rendered once for every structure."""
     statements = [s for p in parts for s in p.statements]
     conditions = [p.condition for p in parts if p.condition is not None]
     key = structural_key([*grid, *conditions, *statements])
-    known = _kernels.get((key, params, cooperate))
+    known = _kernels.get((key, params, gpu))
     if known is not None:
         return known
     count("kernels_rendered")
     flops = kernel_flops(grid, parts)
     given = grid
-    grid, parts = tiled(grid, parts)
-    lanes = shared(grid, parts) if cooperate and grid is given else None
+    grid, parts = tiled(grid, parts, gpu)
+    lanes = shared(grid, parts) if gpu and grid is given else None
     parts = lanes or parts
     statements = [s for p in parts for s in p.statements]
     if config.verify():
@@ -320,5 +320,5 @@ def _kernel(grid: tuple[UOp, ...], parts: tuple[Guarded, ...],
                   lanes is not None)
     shape = (groups, 1, 1) if groups <= ROW else (ROW, -(-groups // ROW), 1)
     made = Kernel(name, text, shape, (WORKGROUP, 1, 1), params, flops)
-    _kernels[key, params, cooperate] = made
+    _kernels[key, params, gpu] = made
     return made

@@ -76,7 +76,7 @@ class Body:
 Axes = tuple[int | None, ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Group:
     """Nodes of one kernel so far. `domain`: sizes of the grid, by number; `place`: of each axis of
     a node the number of its grid range, or None for a loop."""

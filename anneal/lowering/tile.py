@@ -19,8 +19,8 @@ from anneal.uop.uop import UOp, rebuild, substitute, toposort
 
 # Lengths of a tile along an axis, and the part of it that may lie outside of the grid.
 _EDGES, _OUTSIDE = (8, 4, 2, 1), 1 / 8
-# Fewer invocations than this leave a device idle.
-_FEWEST = 2048
+# Fewer invocations than this leave a device idle: a GPU, and others.
+_FEWEST_OF_GPU, _FEWEST = 8192, 2048
 # Loads inside of loops, by all invocations, that pay for a longer text; and operations in it.
 _LEAST_LOADS, _MOST_OPERATIONS = 1 << 18, 4096
 
@@ -28,9 +28,9 @@ Grid = tuple[UOp, ...]
 Parts = tuple[Guarded, ...]
 
 
-def tiled(grid: Grid, parts: Parts) -> tuple[Grid, Parts]:
+def tiled(grid: Grid, parts: Parts, gpu: bool) -> tuple[Grid, Parts]:
     """`grid` and `parts` with a tile for each invocation, if that pays."""
-    edges = _edges(grid, parts)
+    edges = _edges(grid, parts, _FEWEST_OF_GPU if gpu else _FEWEST)
     if not edges:
         return grid, parts
     counts = {r: _counts(r, n) for r, n in edges.items()}
@@ -65,7 +65,7 @@ def _stores(statements: Sequence[UOp], at: dict[UOp, UOp], inside: UOp | None) -
     return [rebuild(s, s.src[:3]) if s.src[3:] and s.src[3].op is ops.CONST else s for s in stores]
 
 
-def _edges(grid: Grid, parts: Parts) -> dict[UOp, int]:
+def _edges(grid: Grid, parts: Parts, fewest: int) -> dict[UOp, int]:
     """The axes of the grid to tile, at most two, and the lengths of the tile along them."""
     statements = [s for p in parts for s in p.statements]
     if any(s.op is not ops.STORE for s in statements):
@@ -84,7 +84,7 @@ def _edges(grid: Grid, parts: Parts) -> dict[UOp, int]:
     rest = math.prod(_size(r) for r in grid if r not in axes)
     lengths = [[n for n in _EDGES if _counts(r, n) * n <= _size(r) * (1 + _OUTSIDE)] for r in axes]
     fit = [tile for tile in itertools.product(*lengths)
-           if rest * math.prod(map(_counts, axes, tile)) >= _FEWEST
+           if rest * math.prod(map(_counts, axes, tile)) >= fewest
            and len(nodes) * math.prod(tile) <= _MOST_OPERATIONS]  # fmt: skip
     best = max(fit, key=lambda tile: (math.prod(tile), -max(tile, default=1)), default=())
     return {r: n for r, n in zip(axes, best, strict=False) if n > 1}

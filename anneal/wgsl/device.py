@@ -132,7 +132,7 @@ class WebGPU:
         bound = self.handle.limits
         self.limits = Limits(int(bound["max-storage-buffers-per-shader-stage"]),
                              int(bound["max-storage-buffer-binding-size"]),
-                             cooperate=adapter.info["adapter_type"] != "CPU")  # fmt: skip
+                             gpu=adapter.info["adapter_type"] != "CPU")  # fmt: skip
         self.pipelines: dict[str, Any] = {}
         self.free: dict[int, list[Any]] = {}
 

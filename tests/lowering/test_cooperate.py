@@ -21,7 +21,7 @@ from tests import programs
 from tests.random_graphs import Example, examples
 from tests.test_differential import _SETTINGS, compare
 
-LIMITS = Limits(32, cooperate=True)
+LIMITS = Limits(32, gpu=True)
 _rng = np.random.default_rng(0)
 
 

@@ -60,6 +60,14 @@ def test_few_results_are_left_to_many_invocations() -> None:
     assert source(lambda a, b: a @ b, normal(32, 900), normal(900, 1024)).count("var acc") == 16
 
 
+def test_a_gpu_keeps_more_invocations_busy() -> None:
+    with anneal.default_device("webgpu"):
+        graph = anneal.jit(lambda a, b: a @ b).lower(normal(512, 9), normal(9, 512)).graph
+    for limits, results in ((Limits(32), 64), (Limits(32, gpu=True), 32)):
+        (launch,) = plan.lower(graph, limits, frozenset()).launches
+        assert launch.kernel.source.count("var acc") == results
+
+
 @pytest.mark.parametrize("shape", [(128, 60, 128), (127, 61, 130), (1000, 33, 90), (9, 1000, 999)])
 def test_products_of_any_shape(shape: tuple[int, int, int]) -> None:
     m, k, n = shape
