@@ -8,7 +8,7 @@ import pytest
 
 import anneal
 import anneal.numpy as anp
-from anneal import device
+from anneal import device, nn
 from tests import programs
 from tests.programs import Program
 
@@ -107,3 +107,19 @@ def test_long_chains_are_cut_where_drivers_would_take_long() -> None:
         kernels = anneal.jit(f).lower(programs.normal(1000)).kernels
     assert 5000 / 512 <= len(kernels) <= 5000 / 256
     assert max(k.source.count("sin(") for k in kernels) <= 256
+
+
+def test_an_activation_and_its_derivative_come_from_one_buffer() -> None:
+    """GELU's derivative has many parts; what is kept for it is what GELU was computed from."""
+
+    def loss(params: Any, x: Any) -> Any:
+        (w, b), (v, c) = params
+        return ((nn.gelu(x @ w + b) @ v + c) ** 2).mean()
+
+    params, x = programs.mlp_params(64, 256, 32), programs.normal(128, 64)
+    step = anneal.value_and_grad(loss)
+    with anneal.default_device("webgpu"):
+        lowered = anneal.jit(step).lower(params, x)
+    hidden = [p for k in lowered.kernels for p in k.outputs if p.size == 128 * 256]
+    assert len(hidden) == 3  # before the activation, after it, and the cotangent
+    programs.agree(step, params, x)

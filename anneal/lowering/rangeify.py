@@ -25,6 +25,8 @@ _REDUCTION = 1000
 _CHEAP = 3
 # Work for each element that a store and the loads after it are worth.
 _ROUND_TRIP = 32
+# Work for each element that a buffer less is worth.
+_AGAIN = 64
 # A launch, in additions of the whole device: less work than this is done again instead.
 _LAUNCH = 8192
 # Ways to reach a node that are told apart.
@@ -74,7 +76,8 @@ def stored_nodes(outputs: Sequence[UOp], max_inputs: int) -> dict[UOp, str]:
     stored = {u: "a result" for u in outputs if u.op is not ops.PARAM}
     stored.update((u, u.arg[0] if u.arg else "asked for")
                   for u in order if u.op is ops.CONTIGUOUS)  # fmt: skip
-    _store_what_would_repeat(order, stored)
+    times = _store_what_would_repeat(order, stored)
+    _store_one_for_several(order, stored, times)
     _store_what_is_long(order, stored)
     _store_for_buffer_limit(order, stored, max_inputs)
     return {u: stored[u] for u in order if u in stored}
@@ -90,8 +93,9 @@ def every_operation(outputs: Sequence[UOp]) -> dict[UOp, str]:
         u.op in free or u in summed and u.op is ops.MUL)}  # fmt: skip
 
 
-def _store_what_would_repeat(order: list[UOp], stored: dict[UOp, str]) -> None:
-    """From the outputs down: visits, and the kernels that want a node, decide.
+def _store_what_would_repeat(order: list[UOp], stored: dict[UOp, str]) -> dict[UOp, float]:
+    """From the outputs down: visits, and the kernels that want a node, decide. Returns for what it
+    stores how often each element would be computed otherwise.
 
     `reach` tells for each node which stored nodes want it, by which path of index changes, and how
     often. Users that want the same elements in one kernel are one visit.
@@ -99,6 +103,7 @@ def _store_what_would_repeat(order: list[UOp], stored: dict[UOp, str]) -> None:
     reach: dict[UOp, dict[tuple[UOp, int], float]] = {}
     paths: dict[tuple[int, object], int] = {}
     work = _work(order)
+    repeats: dict[UOp, float] = {}
     for u in reversed(order):
         if u.op in _LEAVES:
             continue
@@ -116,7 +121,7 @@ def _store_what_would_repeat(order: list[UOp], stored: dict[UOp, str]) -> None:
                 repeated = (u.op not in _RENAMING and work[u] > _CHEAP
                             and again > _ROUND_TRIP and again * size > _LAUNCH)  # fmt: skip
             if repeated:
-                stored[u] = _why(u, homes, times)
+                stored[u], repeats[u] = _why(u, homes, times), times
         if u in stored:
             mine = {(u, 0): float(size)}
         more = 1.0
@@ -135,6 +140,62 @@ def _store_what_would_repeat(order: list[UOp], stored: dict[UOp, str]) -> None:
                 theirs[home, path] = max(theirs.get((home, path), 0.0), n * more)
             if len(theirs) > _MOST_PATHS:
                 reach[s] = _fewer_paths(theirs)
+    return repeats
+
+
+def _store_one_for_several(
+    order: list[UOp], stored: dict[UOp, str], times: dict[UOp, float]
+) -> None:
+    """Several stored functions of one reduction, an activation and the parts of its derivative say,
+    are computed from that where they are used, if it takes few operations: one buffer in place of
+    several."""
+    readers: dict[UOp, list[UOp]] = {}
+    fixed = {u for u in stored if u not in times or u.op not in ops.ELEMENTWISE}
+    heavy: set[UOp] = set()  # what takes a reduction
+    functions: dict[UOp, list[UOp]] = {}
+    for u in order:
+        for s in dict.fromkeys(u.src):
+            readers.setdefault(s, []).append(u)
+        if _is_contraction(u) or u not in fixed and any(s in heavy for s in u.src):
+            heavy.add(u)
+        if u in stored and u not in fixed:
+            found = _from_one(u, heavy)
+            if found is not None and found[1] * times[u] <= _AGAIN:
+                functions.setdefault(found[0], []).append(u)
+    for source, nodes in functions.items():
+        if len(nodes) < 2 and source not in stored:
+            continue
+        for u in nodes:
+            del stored[u]
+        while source not in stored and len(readers[source]) == 1 and (
+            readers[source][0].op in ops.ELEMENTWISE and readers[source][0].shape == source.shape
+        ):  # fmt: skip
+            (source,) = readers[source]
+        stored.setdefault(source, f"{len(nodes)} values are computed from it where they are used")
+
+
+def _from_one(u: UOp, heavy: set[UOp]) -> tuple[UOp, int] | None:
+    """The one costly thing of its size that `u` is elementwise computed from, and the operations;
+    None if there are several, or too many operations."""
+    source: UOp | None = None
+    work = 0
+    todo, seen = [u], {u}
+    while todo:
+        n = todo.pop()
+        work += _COSTS.get(n.op, 1) if n.op in ops.ELEMENTWISE else 0
+        if work > _AGAIN:
+            return None
+        for s in n.src:
+            if s in seen or s not in heavy:
+                continue
+            seen.add(s)
+            if s.shape == u.shape and (s.op in ops.ELEMENTWISE or s.op in ops.IDENTITY):
+                todo.append(s)
+            elif source is None and points(s.shape) == points(u.shape):
+                source = s
+            else:
+                return None
+    return None if source is None else (source, work)
 
 
 def _step(u: UOp, s: UOp) -> object:
