@@ -81,6 +81,10 @@ def _contract(u: UOp, operands: list[Data]) -> Data:
         terms.append(kept)
         views.append(x[tuple(slice(None) if i in kept else 0 for i in range(x.ndim))])
     present = set(terms[0]) | set(terms[1])
+    both = set(terms[0]) & set(terms[1])
+    if not both.issuperset(axes) and not all(np.isfinite(v).all() for v in views):
+        # x * (y + z) is x * y + x * z of finite numbers only.
+        return np.asarray(np.add.reduce(operands[0] * operands[1], axes), numpy_dtype(u.dtype))
     for i in axes:
         if i not in present:
             scale *= shape[i]

@@ -316,3 +316,12 @@ def test_a_deep_chain_keeps_no_intermediates() -> None:
 def test_an_unknown_op_is_named() -> None:
     with pytest.raises(NotImplementedError, match="no PARAM"):
         evaluate([param(f32, (2,))], {})
+
+
+def test_a_contraction_of_infinities_sums_products() -> None:
+    """Not products of sums: inf * 0 + inf * 1 is NaN, inf * (0 + 1) is not."""
+    x, y = param(dtypes.float32, (3, 1)), param(dtypes.float32, (1, 3))
+    node = (x.expand((3, 3)) * y.expand((3, 3))).sum((1,))
+    rows, columns = np.array([[np.inf], [1], [0]], "f"), np.array([[0, 1, 2]], "f")
+    (got,) = evaluate([node], {x: rows, y: columns})
+    np.testing.assert_array_equal(got, [np.nan, 3, 0])
