@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import anneal
@@ -123,3 +124,26 @@ def test_an_activation_and_its_derivative_come_from_one_buffer() -> None:
     hidden = [p for k in lowered.kernels for p in k.outputs if p.size == 128 * 256]
     assert len(hidden) == 3  # before the activation, after it, and the cotangent
     programs.agree(step, params, x)
+
+
+def test_a_rectified_value_tells_its_mask() -> None:
+    def relu(x: Any) -> Any:
+        return anp.where(x > 0, x, 0.0)
+
+    for activation in (nn.relu, relu):
+
+        def loss(params: Any, x: Any, f: Any = activation) -> Any:
+            (w, b), (v, c) = params
+            return ((f(x @ w + b) @ v + c) ** 2).mean()
+
+        params, x = programs.mlp_params(64, 256, 32), programs.normal(128, 64)
+        step = anneal.value_and_grad(loss)
+        with anneal.default_device("webgpu"):
+            lowered = anneal.jit(step).lower(params, x)
+        hidden = [p for k in lowered.kernels for p in k.outputs if p.size == 128 * 256]
+        assert len(hidden) == 2  # the activation, and the cotangent before it
+        programs.agree(step, params, x)
+        special = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-30, -1e-30, 2, -3], np.float32)
+        both = anneal.jit(lambda x, f=activation: (f(x), anp.where(x > 0, 1.0, 2.0), x <= 0))
+        programs.agree(both, special)
+        programs.agree(anneal.grad(lambda x, f=activation: (f(x) * 3).sum()), special)

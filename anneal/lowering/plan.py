@@ -18,7 +18,7 @@ from anneal.lowering.cooperate import shared
 from anneal.lowering.cost import item_bytes, kernel_flops
 from anneal.lowering.limits import Limits
 from anneal.lowering.linearize import Guarded, linearize
-from anneal.lowering.rangeify import every_operation, points, stored_nodes, untied
+from anneal.lowering.rangeify import every_operation, points, stored_nodes, untied, without_masks
 from anneal.lowering.schedule import Body, bodies
 from anneal.lowering.split import at_once, split_long
 from anneal.lowering.tile import tiled
@@ -106,6 +106,7 @@ def lower(graph: Graph, limits: Limits, donate: frozenset[int]) -> Plan:
     take."""
     max_buffers, fuse = limits.max_buffers, limits.fuse
     outputs = simplify(rewrite(list(graph.outputs), LOWERING))
+    outputs = without_masks(outputs) if fuse else outputs
     outputs = simplify(split_long(at_once(outputs)))
     outputs, waits = untied([_stored_form(u) for u in outputs])
     if config.verify():

@@ -46,6 +46,38 @@ def points(shape: Shape) -> int:
     return math.prod(d if isinstance(d, int) else hi(d) for d in shape)
 
 
+def without_masks(outputs: Sequence[UOp]) -> list[UOp]:
+    """`outputs` where a rectified value tells its own mask: whoever reads `x <= 0` beside
+    `h = where(x <= 0, 0, x)` asks `h == 0` instead, so that only `h` need be stored."""
+    order = toposort(outputs)
+    rectified = {u.src[0]: u for u in order if u.op is ops.WHERE and _is_rectified(*u.src)}
+    done: dict[UOp, UOp] = {}
+    for u in order:
+        src = []
+        for s in u.src:
+            h = rectified.get(s)
+            if h is None or h is u:
+                src.append(done[s])
+                continue
+            value = rebuild(h, tuple([done[x] for x in h.src]))
+            src.append(value.eq(0) if h.src[1].op is ops.CONST else value.ne(0))
+        done[u] = rebuild(u, tuple(src))
+    return [done[u] for u in outputs]
+
+
+def _is_rectified(mask: UOp, yes: UOp, no: UOp) -> bool:
+    """Whether this is `where(x <= 0, 0, x)` or `where(0 < x, x, 0)`."""
+    if mask.op is ops.OR and _is_zero(yes):
+        below, at = sorted(mask.src, key=lambda s: s.op is not ops.LT)
+        return (below.op is ops.LT and at.op is ops.EQ and below.src[0] is no
+                and _is_zero(below.src[1]) and {*at.src} == {no, below.src[1]})  # fmt: skip
+    return mask.op is ops.LT and mask.src[1] is yes and _is_zero(no) and _is_zero(mask.src[0])
+
+
+def _is_zero(u: UOp) -> bool:
+    return u.op is ops.CONST and u.arg == 0
+
+
 def untied(outputs: Sequence[UOp]) -> tuple[list[UOp], dict[UOp, tuple[UOp, ...]]]:
     """`outputs` with AFTERs of one source, and what each of those waits for: order is no data."""
     done: dict[UOp, UOp] = {}
