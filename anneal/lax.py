@@ -8,6 +8,7 @@ from typing import Any
 import anneal.numpy as anp
 from anneal.array import Array, asarray, make, promote
 from anneal.numpy.special import erf, erf_inv
+from anneal.numpy.updates import spaced
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.uop import Dim, UOp, const, show_shape
@@ -67,7 +68,7 @@ def conv_general_dilated(
     strides = _steps(name, "window_strides", window_strides, n)
     dilation = _steps(name, "rhs_dilation", rhs_dilation, n)
     for i, step in enumerate(_steps(name, "lhs_dilation", lhs_dilation, n)):
-        x = _spaced(x, 2 + i, step)
+        x = spaced(x, 2 + i, step)
         space = (*space[:i], _ints(name, "lhs", x.shape[2 + i : 3 + i])[0], *space[i + 1 :])
     x = x.pad([(0, 0), (0, 0), *_padding(name, padding, space, kernel, strides, dilation)])
     for i in range(n):
@@ -181,19 +182,6 @@ def _padded(x: UOp, pads: list[tuple[int, int]], value: int | float) -> UOp:
         return x.pad(pads)
     inside = const(True, dtypes.bool_).expand(x.shape).pad(pads)
     return inside.where(x.pad(pads), value)
-
-
-def _spaced(x: UOp, axis: int, step: int) -> UOp:
-    """step - 1 zeros between neighbours along an axis."""
-    n = x.shape[axis]
-    if step == 1 or not isinstance(n, int) or n < 2:
-        return x
-    shape = x.shape
-    x = x.reshape((*shape[: axis + 1], 1, *shape[axis + 1 :]))
-    x = x.pad([(0, step - 1) if i == axis + 1 else (0, 0) for i in range(x.ndim)])
-    x = x.reshape((*shape[:axis], n * step, *shape[axis + 1 :]))
-    return x.shrink([(0, (n - 1) * step + 1) if i == axis else (0, d)
-                     for i, d in enumerate(x.shape)])  # fmt: skip
 
 
 def _ints(name: str, argument: str, shape: Sequence[Any]) -> tuple[int, ...]:

@@ -147,3 +147,11 @@ def test_a_rectified_value_tells_its_mask() -> None:
         both = anneal.jit(lambda x, f=activation: (f(x), anp.where(x > 0, 1.0, 2.0), x <= 0))
         programs.agree(both, special)
         programs.agree(anneal.grad(lambda x, f=activation: (f(x) * 3).sum()), special)
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_a_mask_beside_another_zero_is_a_mask(zero: float) -> None:
+    def f(x: Any) -> Any:
+        return anp.where(x <= 0, 1.0, 2.0), anp.where(x <= 0, zero, x), anp.where(x > 0, x, zero)
+
+    programs.agree(f, np.array([-1, 0, 2], np.float32))

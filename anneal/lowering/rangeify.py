@@ -69,9 +69,9 @@ def _is_rectified(mask: UOp, yes: UOp, no: UOp) -> bool:
     """Whether this is `where(x <= 0, 0, x)` or `where(0 < x, x, 0)`."""
     if mask.op is ops.OR and _is_zero(yes):
         below, at = sorted(mask.src, key=lambda s: s.op is not ops.LT)
-        return (below.op is ops.LT and at.op is ops.EQ and below.src[0] is no
-                and _is_zero(below.src[1]) and {*at.src} == {no, below.src[1]})  # fmt: skip
-    return mask.op is ops.LT and mask.src[1] is yes and _is_zero(no) and _is_zero(mask.src[0])
+        return (below.op is ops.LT and at.op is ops.EQ
+                and below.src == (no, yes) and {*at.src} == {no, yes})  # fmt: skip
+    return mask.op is ops.LT and _is_zero(no) and mask.src == (no, yes)
 
 
 def _is_zero(u: UOp) -> bool:

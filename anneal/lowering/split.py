@@ -94,14 +94,15 @@ def _reduction(u: UOp) -> UOp:
     most = max(fewest, min(_MOST_PARTS, length // 64) // max(results, 1))
     if product:
         most = max(most, min(_ENOUGH // max(results, 1), length // 512))
+    wanted = fewest if must else _FEWEST_PARTS
+    if most < wanted:
+        return u
     axis, parts = max(((a, _divisor(n, most)) for a, n in sizes.items()), key=lambda c: c[1])
-    if parts < (fewest if must else _FEWEST_PARTS):
-        if not must:
-            return u
+    if parts < wanted:
         axis = max(sizes, key=sizes.__getitem__)
         parts = min(most, sizes[axis])
         x = _padded(x, axis, parts, how)
-    return _halves(u, x, axis, parts)
+    return _halves(u, x, axis, parts, _PRODUCTS if product else _PARTS)
 
 
 def _is_product(x: UOp) -> bool:
@@ -135,13 +136,13 @@ def is_for_many(u: UOp) -> bool:
     return u.op is ops.CONTIGUOUS and u.arg == _PRODUCTS
 
 
-def _halves(u: UOp, x: UOp, axis: int, parts: int) -> UOp:
+def _halves(u: UOp, x: UOp, axis: int, parts: int, mark: tuple[str, int]) -> UOp:
     how, axes = u.arg
     rest = _int(x.shape[axis]) // parts
     whole = x.reshape((*x.shape[:axis], parts, rest, *x.shape[axis + 1 :]))
     inner = [a + (a > axis) for a in axes if a != axis]
     halves = whole.reduce(how, (*inner, axis + 1))
-    stored = UOp(ops.CONTIGUOUS, halves.dtype, (halves,), _PRODUCTS if _is_product(x) else _PARTS)
+    stored = UOp(ops.CONTIGUOUS, halves.dtype, (halves,), mark)
     halves.origin = stored.origin = u.origin
     return stored.reduce(how, (sum(a not in axes for a in range(axis)),))
 

@@ -176,15 +176,15 @@ def _placed(v: UOp, keys: list[Any], shape: Any) -> UOp:
             continue
         if step < 0:
             start, step, v = start + (count - 1) * step, -step, v.flip((axis,))
-        v = _spaced(v, axis, step)
+        v = spaced(v, axis, step)
         pads.append((start, n - start - v.shape[axis]))
     return v if not any(p != (0, 0) for p in pads) else v.pad(pads)
 
 
-def _spaced(v: UOp, axis: int, step: int) -> UOp:
+def spaced(v: UOp, axis: int, step: int) -> UOp:
     """step - 1 zeros between neighbours along an axis."""
     n = v.shape[axis]
-    if step == 1 or not isinstance(n, int):
+    if step == 1 or not isinstance(n, int) or n < 2:
         return v
     shape = v.shape
     v = v.reshape((*shape[: axis + 1], 1, *shape[axis + 1 :]))

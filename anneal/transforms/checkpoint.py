@@ -16,9 +16,9 @@ from typing import Any
 from anneal import tree
 from anneal.array import Array
 from anneal.transforms import trace
-from anneal.transforms.jit import marked_arguments
+from anneal.transforms.jit import marked_arguments, split_static, with_static
 from anneal.uop import ops
-from anneal.uop.uop import UOp, substitute, toposort
+from anneal.uop.uop import Graph, UOp, toposort
 
 _CONSTANT = frozenset({ops.CONST, ops.ARANGE})
 
@@ -47,31 +47,25 @@ def checkpoint(
 
     @functools.wraps(fun)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
-        places = {n % len(args) for n in static if -len(args) <= n < len(args)}
-        traced = [None if i in places else a for i, a in enumerate(args)]
-        fixed = {k: x for k, x in kwargs.items() if k in static_names}
-        options = {k: x for k, x in kwargs.items() if k not in static_names}
-        leaves, in_tree = tree.flatten((traced, options))
-        names = trace.paths_of(fun, traced, options)
+        fixed, args, kwargs = split_static(args, kwargs, static, static_names)
+        leaves, in_tree = tree.flatten((args, kwargs))
+        names = trace.paths_of(fun, args, kwargs)
         of = trace.name_of(fun)
         arrays = [trace.input_leaf(x, name, of) for x, name in zip(leaves, names, strict=True)]
         given = [x.uop for x in arrays]
-        with trace.Parameters([trace.spec_of(x) for x in arrays], names, of, given) as params:
-            stand_ins = [Array(p, x.weak_type) for p, x in zip(params, arrays, strict=True)]
-            inputs, named = in_tree.unflatten(stand_ins)
-            out = fun(*[args[i] if i in places else x for i, x in enumerate(inputs)],
-                      **named, **fixed)  # fmt: skip
-            results, out_tree = trace.output_leaves(out, of)
-            done = _marked([x.uop for x in results], params, given)
-        return out_tree.unflatten(
-            [Array(u, x.weak_type) for u, x in zip(done, results, strict=True)]
+        specs = [trace.spec_of(x) for x in arrays]
+        traced = trace.trace(with_static(fun, fixed), specs, in_tree, names, given)
+        done = _marked(traced.graph, given)
+        return traced.out_tree.unflatten(
+            [Array(u, weak) for u, weak in zip(done, traced.out_weak, strict=True)]
         )
 
     return checkpointed
 
 
-def _marked(roots: Sequence[UOp], params: Sequence[UOp], given: Sequence[UOp]) -> list[UOp]:
-    """`roots` with `given` for `params`, as CHECKPOINTs where they are computed from them."""
+def _marked(graph: Graph, given: Sequence[UOp]) -> list[UOp]:
+    """The outputs with `given` for the inputs, as CHECKPOINTs where they are computed from them."""
+    params, roots = graph.inputs, graph.outputs
     arguments, inside = set(params), set[UOp]()
     captured: dict[UOp, None] = {}
     for u in toposort(roots):
@@ -80,6 +74,6 @@ def _marked(roots: Sequence[UOp], params: Sequence[UOp], given: Sequence[UOp]) -
             captured.update((s, None) for s in u.src if s not in inside and s.op not in _CONSTANT)
     back = dict(zip(params, given, strict=True))
     sources = dict.fromkeys(back.get(s, s) for s in (*params, *captured))
-    done = substitute(roots, back)
+    done = graph.call(given)
     return [UOp(ops.CHECKPOINT, u.dtype, (u, *sources)) if r in inside and r.dtype.is_float else u
             for u, r in zip(done, roots, strict=True)]  # fmt: skip

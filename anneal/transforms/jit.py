@@ -126,7 +126,7 @@ class Jitted:
     def _signature(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Array], Any]:
         static: tuple[Any, ...] = ()
         if not self._plain:
-            static, args, kwargs = self._split(args, kwargs)
+            static, args, kwargs = split_static(args, kwargs, self._static, self._static_names)
         leaves, in_tree = tree.flatten((args, kwargs) if kwargs else args)
         specs: list[Any] = []
         for i, x in enumerate(leaves):
@@ -149,21 +149,6 @@ class Jitted:
             path = trace.paths_of(self._fn, args, kwargs)[i]
             return trace.input_leaf(x, path, trace.name_of(self._fn))
 
-    def _split(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], tuple[Any, ...], dict[str, Any]]:
-        """Static values apart; in the arguments None stands in their places."""
-        n = len(args)
-        places = sorted({p % n if n else p for p in self._static if -n <= p < n})
-        names = sorted(self._static_names & kwargs.keys())
-        fixed = (*[(p, type(args[p]), args[p]) for p in places],
-                 *[(k, type(kwargs[k]), kwargs[k]) for k in names])  # fmt: skip
-        return (
-            fixed,
-            tuple([None if i in places else a for i, a in enumerate(args)]),
-            {k: None if k in self._static_names else v for k, v in kwargs.items()},
-        )
-
     def _unhashable(self, static: tuple[Any, ...]) -> Exception:
         for place, kind, value in static:
             try:
@@ -185,11 +170,11 @@ class Jitted:
     ) -> Compiled:
         in_tree, _, static = key
         if not self._plain:
-            _, args, kwargs = self._split(args, kwargs)
+            _, args, kwargs = split_static(args, kwargs, self._static, self._static_names)
         names = trace.paths_of(self._fn, args, kwargs)
         specs = [trace.spec_of(x) for x in arrays]
         whole = in_tree if kwargs else _with_no_kwargs(in_tree)
-        fn = functools.wraps(self._fn)(self._with_static(static)) if static else self._fn
+        fn = with_static(self._fn, static)
         traced = trace.trace(fn, specs, whole, names)
         count("traces")
         graph, captured = close_over(traced.graph.outputs, traced.graph.inputs)
@@ -207,18 +192,6 @@ class Jitted:
             self._signatures[key] = found
             self._note_trace(names, arrays, static)
         return found
-
-    def _with_static(self, static: tuple[Any, ...]) -> Callable[..., Any]:
-        def with_static(*args: Any, **kwargs: Any) -> Any:
-            given = list(args)
-            for place, _, value in static:
-                if isinstance(place, str):
-                    kwargs[place] = value
-                else:
-                    given[place] = value
-            return self._fn(*given, **kwargs)
-
-        return with_static
 
     def _donated(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int]:
         """The numbers of the leaves of donated arguments."""
@@ -371,6 +344,43 @@ def jit(
     if static & donate or static_names & donate_names:
         raise ValueError(f"an argument of {trace.name_of(fun)} cannot be static and donated")
     return Jitted(fun, static, static_names, donate, donate_names)
+
+
+Static = tuple[tuple[int | str, type, Any], ...]
+
+
+def split_static(
+    args: tuple[Any, ...], kwargs: dict[str, Any], numbers: frozenset[int], called: frozenset[str]
+) -> tuple[Static, tuple[Any, ...], dict[str, Any]]:
+    """Static values apart; in the arguments None stands in their places."""
+    n = len(args)
+    places = sorted({p % n if n else p for p in numbers if -n <= p < n})
+    names = sorted(called & kwargs.keys())
+    fixed: Static = tuple([(p, type(args[p]), args[p]) for p in places])
+    fixed += tuple([(k, type(kwargs[k]), kwargs[k]) for k in names])
+    return (
+        fixed,
+        tuple([None if i in places else a for i, a in enumerate(args)]),
+        {k: None if k in called else v for k, v in kwargs.items()},
+    )
+
+
+def with_static(fun: Callable[..., Any], static: Static) -> Callable[..., Any]:
+    """`fun` with the static values where `split_static` left None."""
+    if not static:
+        return fun
+
+    @functools.wraps(fun)
+    def filled(*args: Any, **kwargs: Any) -> Any:
+        given = list(args)
+        for place, _, value in static:
+            if isinstance(place, str):
+                kwargs[place] = value
+            else:
+                given[place] = value
+        return fun(*given, **kwargs)
+
+    return filled
 
 
 def marked_arguments(

@@ -130,12 +130,13 @@ def input_leaf(x: Any, name: str, of: str) -> Array:
 
 
 def trace(
-    fn: Callable[..., Any], specs: Sequence[Spec], in_tree: PyTreeDef, names: Sequence[str]
-) -> Traced:
+    fn: Callable[..., Any], specs: Sequence[Spec], in_tree: PyTreeDef, names: Sequence[str],
+    values: Sequence[UOp] | None = None,
+) -> Traced:  # fmt: skip
     """Runs `fn(*args, **kwargs)` once, where `in_tree` is the structure of `(args, kwargs)` and
-    `specs` and `names` describe its leaves."""
+    `specs` and `names` describe its leaves; `values` as for `Parameters`."""
     of = name_of(fn)
-    with Parameters(specs, names, of) as params:
+    with Parameters(specs, names, of, values) as params:
         stand_ins = [Array(p, s.weak_type) for p, s in zip(params, specs, strict=True)]
         args, kwargs = tree.unflatten(in_tree, stand_ins)
         arrays, out_tree = output_leaves(fn(*args, **kwargs), of)

@@ -397,7 +397,8 @@ def buffer(storage: Any, dtype: DType, shape: Iterable[Dim]) -> UOp:
 
 
 def new_buffer(storage: Any, dtype: DType, shape: Shape) -> UOp:
-    """`buffer` for a storage that has no node yet, its shape of ints: nothing to look up."""
+    """`buffer` for the result of a call, its shape of ints: the one node that is not interned, as
+    looking it up would cost more than making it. Two of one storage are two inputs of a graph."""
     self = object.__new__(UOp)
     self.op, self.dtype, self.src, self.arg = ops.BUFFER, dtype, (), (storage, shape)
     self.shape, self.traced, self.depth = shape, False, 0

@@ -158,3 +158,13 @@ def test_of_updates_that_name_one_element_the_last_is_set(rows: int, count: int)
         np.testing.assert_array_equal(np.asarray(f(x, i, v)), want)
         np.testing.assert_allclose(np.asarray(g(v, x, i)), slopes, rtol=1e-6)
         assert f.lower(x, i, v).cost_analysis()["flops"] < 10 * (rows + count)
+
+
+@pytest.mark.parametrize("length", [50_000, 50_021])  # the latter a prime: parts are padded
+def test_a_long_product_of_few_results_is_for_many_invocations(length: int) -> None:
+    x, y = (_rng.standard_normal((length, n)).astype(np.float32) for n in (24, 20))
+    f = anneal.jit(lambda x, y: x.T @ y)
+    with anneal.default_device("webgpu"):
+        first, second = f.lower(x, y).plan.launches
+        assert first.reasons == ("parts of a long product",)
+        np.testing.assert_allclose(np.asarray(f(x, y)), x.T @ y, rtol=1e-3, atol=0.05)

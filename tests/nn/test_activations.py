@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 
 import anneal
 import anneal.numpy as anp
 from anneal import nn, random
+from tests.records import DATA, script
 
-DATA = Path(__file__).parents[1] / "data"
 JAX = np.load(DATA / "jax_nn.npz")
-
-
-def _record() -> Any:
-    spec = importlib.util.spec_from_file_location("record_jax_nn", DATA / "record_jax_nn.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-RECORD = _record()
+RECORD = script("record_jax_nn")
 
 
 @pytest.mark.parametrize("name", RECORD.NAMES)

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import anneal.numpy as anp
-
-DATA = Path(__file__).parents[1] / "data"
+from tests.records import DATA, script
 
 
 def test_results_have_the_dtypes_of_jax() -> None:
-    spec = importlib.util.spec_from_file_location("record", DATA / "record_jax_dtypes.py")
-    assert spec is not None and spec.loader is not None
-    record = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(record)
+    record = script("record_jax_dtypes")
     want = json.loads((DATA / "jax_dtypes.json").read_text())
     got = record.table(anp, anp.array)
     wrong = {k: (got[k], w) for k, w in want.items()

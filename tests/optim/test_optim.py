@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,20 +10,10 @@ import pytest
 import anneal
 import anneal.numpy as anp
 from anneal import optim, tree
+from tests.records import DATA, script
 
-DATA = Path(__file__).parents[1] / "data"
 OPTAX = np.load(DATA / "optax.npz")
-
-
-def _record() -> Any:
-    spec = importlib.util.spec_from_file_location("record_optax", DATA / "record_optax.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-RECORD = _record()
+RECORD = script("record_optax")
 
 
 @pytest.mark.parametrize("name", RECORD.OPTIMIZERS)
