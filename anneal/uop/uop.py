@@ -398,7 +398,8 @@ def buffer(storage: Any, dtype: DType, shape: Iterable[Dim]) -> UOp:
 
 def new_buffer(storage: Any, dtype: DType, shape: Shape) -> UOp:
     """`buffer` for the result of a call, its shape of ints: the one node that is not interned, as
-    looking it up would cost more than making it. Two of one storage are two inputs of a graph."""
+    looking it up would cost more than making it. Where a call returns an argument's storage as it
+    is, argument and result are two inputs to the next graph."""
     self = object.__new__(UOp)
     self.op, self.dtype, self.src, self.arg = ops.BUFFER, dtype, (), (storage, shape)
     self.shape, self.traced, self.depth = shape, False, 0

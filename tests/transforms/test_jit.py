@@ -289,3 +289,14 @@ def test_an_argument_that_is_not_used_is_an_input_all_the_same() -> None:
         with anneal.default_device(device):
             assert one(asarray([1.0, 2.0])).tolist() == [2, 3]
             assert two(asarray([3.0, 4.0]), asarray([5.0, 6.0, 7.0])).tolist() == [4, 5]
+
+
+def test_an_argument_returned_as_it_is_may_meet_itself() -> None:
+    """Two nodes of one storage: read together, and one of them given away."""
+    for name in ("interpreter", "webgpu"):
+        with anneal.default_device(name):
+            x = anneal.jit(lambda x: x + 1)(np.ones(3, np.float32))
+            y = anneal.jit(lambda x: x)(x)
+            assert (x * y - x).tolist() == [2, 2, 2]
+            both = anneal.jit(lambda a, b: (a * 2 + b, b), donate_argnums=0)(y, x)
+            assert [v.tolist() for v in both] == [[6, 6, 6], [2, 2, 2]]
