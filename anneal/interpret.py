@@ -56,7 +56,7 @@ def evaluate(roots: Sequence[UOp], values: Mapping[UOp, Data]) -> list[Data]:
                 done[u] = _contract(u, [done[s] for s in operands])
             else:
                 operands = u.src
-                done[u] = _apply(u, [done[s] for s in operands])
+                done[u] = apply_elementwise(u, [done[s] for s in operands])
             for s in operands:
                 uses[s] -= 1
                 if not uses[s]:
@@ -110,7 +110,8 @@ def _dims(u: UOp, sources: list[Data]) -> list[int]:
     return [int(next(symbolic)) if a is None else a for a in u.arg]
 
 
-def _apply(u: UOp, x: list[Data]) -> Data:
+def apply_elementwise(u: UOp, x: list[Data]) -> Data:
+    """The value of a node from those of its sources."""
     try:
         fn = _TABLE[u.op]
     except KeyError:
@@ -197,12 +198,13 @@ def _reduce(u: UOp, x: list[Data]) -> Any:
         return a.any(axes) if u.dtype.kind == "b" else np.add.reduce(a, axes, dtype=to)
     if how == "mul":
         return a.all(axes) if u.dtype.kind == "b" else np.multiply.reduce(a, axes, dtype=to)
-    initial = _extreme(u.dtype, low=how == "max")
+    initial = extreme(u.dtype, low=how == "max")
     fn = np.maximum if how == "max" else np.minimum
     return np.asarray(fn.reduce(a, axes, initial=initial), to)
 
 
-def _extreme(dtype: DType, low: bool) -> Any:
+def extreme(dtype: DType, low: bool) -> Any:
+    """The least value of a dtype, or the greatest."""
     return numpy_dtype(dtype).type(dtype.min if low else dtype.max)
 
 
@@ -221,7 +223,7 @@ def _scatter(u: UOp, x: list[Data]) -> Data:
     shape = [length if i == axis else d for i, d in enumerate(g.shape)]
     start: Any = int(how == "mul")
     if how in ("max", "min"):
-        start = _extreme(u.dtype, low=how == "max")
+        start = extreme(u.dtype, low=how == "max")
     out = before[0].copy() if before else np.full(shape, start, g.dtype)
     where: list[Any] = list(np.indices(g.shape, sparse=True))
     where[axis] = np.clip(idx.astype(np.int64), 0, length - 1)

@@ -2,7 +2,7 @@
 
 Standard library only. `index` is the type of loop counters, dimensions and addresses: integers
 that never wrap, so arithmetic on them may be simplified as over the integers. Everything else
-wraps (integers) or rounds (floats) as the hardware does.
+wraps (integers) or rounds (floats) as the hardware does. Effects have no value: `void`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["b", "i", "u", "f"]
+Kind = Literal["b", "i", "u", "f", "v"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,10 +68,11 @@ bfloat16 = DType("bfloat16", "f", 16)
 float32 = DType("float32", "f", 32)
 float64 = DType("float64", "f", 64)
 index = DType("index", "i", 64)
+void = DType("void", "v", 0)
 
 ALL = (bool_, uint8, uint16, uint32, uint64, int8, int16, int32, int64,
        float16, bfloat16, float32, float64)  # fmt: skip
-_BY_NAME = {d.name: d for d in (*ALL, index)}
+_BY_NAME = {d.name: d for d in (*ALL, index, void)}
 
 
 def by_name(name: str) -> DType:

@@ -61,7 +61,9 @@ BITCAST = Op("BITCAST", 1, "the same bits read as dtype; equal widths")
 STOP_GRADIENT = Op("STOP_GRADIENT", 1, "x, through which no derivative flows")
 CONTIGUOUS = Op("CONTIGUOUS", 1, "x, in a buffer of its own; arg: in lowering (why, number)")
 CHECKPOINT = Op("CHECKPOINT", -1, "x; for derivatives it is computed again from the other sources")
-AFTER = Op("AFTER", -1, "x, for what must not be computed before the other sources are")
+AFTER = Op("AFTER", -1, "x, for what must not be computed before the other sources are; in a "
+           "kernel memory: as effects leave it, when LOADs have read it, or as an iteration of a "
+           "RANGE finds it")  # fmt: skip
 
 # Elementwise, two sources of one dtype. A source of shape () is broadcast.
 ADD = Op("ADD", 2, "x + y; ints wrap; or on bool")
@@ -96,13 +98,19 @@ SCATTER = Op("SCATTER", -1, "src (idx, g), arg ('add'|'mul'|'max'|'min', axis, l
 # Kernel level.
 RANGE = Op("RANGE", 1, "a counter from 0 to src[0]-1; arg: (number, 'grid'|'loop'|'lane'); a lane "
            "is an invocation of a workgroup that computes one point of the grid")  # fmt: skip
-ARG = Op("ARG", 0, "a buffer of the kernel; arg: (position, elements)")
+ARG = Op("ARG", -1, "a buffer of the kernel; arg: (position, elements), or the position where "
+         "src is the number of elements")  # fmt: skip
 REGISTERS = Op("REGISTERS", 0, "an array of one invocation's own; arg: (number, elements)")
 WORKGROUP = Op("WORKGROUP", 0, "an array that a workgroup shares; arg: (number, elements)")
 LOAD = Op("LOAD", -1, "src (memory, index, ...): the element, read after the FORs and BARRIERs "
           "that follow, and for every value of the RANGEs")  # fmt: skip
 STORE = Op("STORE", -1, "src (memory, index, value[, condition]): writes the element, if the "
            "condition holds")  # fmt: skip
+STAGE = Op("STAGE", -1, "src (value, RANGEs...): memory that holds the value for all counts of the "
+           "RANGEs, filled where the others that it depends on are given; arg (space, strides)")
+END = Op("END", -1, "src (effect, RANGEs...): the effect for every count, the first outermost")
+BLOCK = Op("BLOCK", -1, "src (effects...): all of them; what order they need, AFTER says")
+OPAQUE = Op("OPAQUE", 1, "x, which no compiler may rearrange")
 FOR = Op("FOR", -1, "src (STORE, ranges...): the STORE for every value of the ranges")
 BARRIER = Op("BARRIER", 1, "src (FOR,): all lanes are past it, and see what it stored")
 GROUP = Op("GROUP", 2, "src (value, lane): all lanes' values combined; arg 'add'|'mul'|'max'|'min'")

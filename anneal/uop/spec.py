@@ -7,7 +7,7 @@ tensor nodes are checked when they are built; here it is sources, dtypes and arg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 from anneal.uop import dtypes, ops
@@ -29,8 +29,12 @@ def verify(roots: Iterable[UOp], stage: Stage) -> None:
     >>> from anneal.uop.uop import const
     >>> verify([const(1, dtypes.float32) + 2], "tensor")
     """
-    table = SPECS[stage]
-    for u in toposort(roots):
+    check_nodes(toposort(roots), SPECS[stage], stage)
+
+
+def check_nodes(nodes: Iterable[UOp], table: Mapping[Op, Check], stage: str) -> None:
+    """Raises SpecError for the first of `nodes` that `table` does not allow."""
+    for u in nodes:
         check = table.get(u.op)
         if check is None:
             raise SpecError(f"{u.op} may not appear at the {stage} stage, in\n{u}")
@@ -166,7 +170,7 @@ def _store(u: UOp) -> str | None:
     return None if ok else "(memory, index, value), perhaps a condition"
 
 
-_EVERYWHERE: dict[Op, Check] = {
+EVERYWHERE: dict[Op, Check] = {
     ops.CONST: _const, ops.VAR: _leaf, ops.CAST: _fine, ops.BITCAST: _bitcast, ops.WHERE: _where,
     ops.NOT: _all_of("b", "i", "u"),
     **dict.fromkeys((ops.NEG, ops.ABS, ops.SUB), _all_of("i", "u", "f")),
@@ -180,12 +184,12 @@ _EVERYWHERE: dict[Op, Check] = {
 
 SPECS: dict[Stage, dict[Op, Check]] = {
     "tensor": {
-        **_EVERYWHERE, ops.PARAM: _leaf, ops.BUFFER: _leaf, ops.ARANGE: _integer,
+        **EVERYWHERE, ops.PARAM: _leaf, ops.BUFFER: _leaf, ops.ARANGE: _integer,
         **dict.fromkeys(ops.MOVEMENT, _movement), ops.REDUCE: _reduce, ops.GATHER: _gather,
         ops.SCATTER: _scatter, **dict.fromkeys(ops.IDENTITY, _identity),
     },
     "kernel": {
-        **_EVERYWHERE, ops.RANGE: _range, **dict.fromkeys(ops.MEMORY, _fine), ops.LOAD: _load,
+        **EVERYWHERE, ops.RANGE: _range, **dict.fromkeys(ops.MEMORY, _fine), ops.LOAD: _load,
         ops.BARRIER: _barrier, ops.GROUP: _group, ops.STORE: _store, ops.FOR: _for,
         ops.REDUCE: _kernel_reduce,
     },

@@ -63,8 +63,8 @@ class UOp:
     (a BUFFER after it was computed; the argument a PARAM stands for); `depth`: the longest way down
     to a leaf; `origin`: see Origin."""
 
-    __slots__ = ("__weakref__", "_bounds", "arg", "depth", "dtype", "op", "origin", "shape", "src",
-                 "traced", "value")  # fmt: skip
+    __slots__ = ("__weakref__", "_bounds", "_free", "arg", "depth", "dtype", "op", "origin",
+                 "shape", "src", "traced", "value")  # fmt: skip
     op: Op
     dtype: DType
     src: tuple[UOp, ...]
@@ -75,6 +75,7 @@ class UOp:
     origin: Origin | None
     value: UOp | None
     _bounds: tuple[Any, Any] | None
+    _free: frozenset[UOp] | None
 
     def __new__(cls, op: Op, dtype: DType, src: tuple[UOp, ...] = (), arg: Any = None) -> UOp:
         key = (op, dtype, src, arg)
@@ -87,7 +88,7 @@ class UOp:
                 return known
         self = object.__new__(cls)
         self.op, self.dtype, self.src, self.arg = op, dtype, src, arg
-        self.origin = self.value = self._bounds = None
+        self.origin = self.value = self._bounds = self._free = None
         traced = op is ops.PARAM
         shape: Shape = ()
         depth = -1
@@ -403,7 +404,7 @@ def new_buffer(storage: Any, dtype: DType, shape: Shape) -> UOp:
     self = object.__new__(UOp)
     self.op, self.dtype, self.src, self.arg = ops.BUFFER, dtype, (), (storage, shape)
     self.shape, self.traced, self.depth = shape, False, 0
-    self.origin = self.value = self._bounds = None
+    self.origin = self.value = self._bounds = self._free = None
     return self
 
 
@@ -596,7 +597,7 @@ _SHAPES: dict[Op, Callable[[Op, tuple[UOp, ...], Any], Shape]] = {
     ops.PAD: _pad_shape, ops.SHRINK: _shrink_shape, ops.FLIP: _flip_shape,
     ops.SHEAR: _shear_shape, ops.REDUCE: _reduce_shape, ops.GATHER: _gather_shape,
     ops.SCATTER: _scatter_shape, ops.CHECKPOINT: _identity_shape, ops.AFTER: _identity_shape,
-    ops.RANGE: _scalar_shape,
+    ops.RANGE: _scalar_shape, ops.ARG: _scalar_shape, ops.STAGE: _scalar_shape,
 }  # fmt: skip
 
 

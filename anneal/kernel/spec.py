@@ -1,0 +1,323 @@
+"""What is legal in a kernel: node by node (`verify`), and for who counts ranges (`check_kinds`).
+
+`verify` raises SpecError for a node that a kernel does not allow, for unbound ranges, and for a
+LOAD and a STORE of one memory that no edge orders. `check_kinds` says what a target cannot run, or
+could not run without invocations that disturb each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from anneal.kernel.ir import (
+    BINDERS,
+    EFFECTS,
+    KINDS,
+    PARALLEL,
+    SPACES,
+    Kernel,
+    count_of,
+    free,
+    kind_of,
+    memory_of,
+    name_of,
+    size_of,
+    terms,
+)
+from anneal.kernel.target import Target
+from anneal.uop import dtypes, ops
+from anneal.uop.spec import EVERYWHERE, Check, SpecError, check_nodes
+from anneal.uop.symbolic import bounds, hi
+from anneal.uop.uop import UOp, toposort
+
+# -- node by node ----------------------------------------------------------------------------------
+
+
+def verify(kernel: Kernel) -> None:
+    """Raises SpecError where `kernel` is none."""
+    check_nodes(kernel.nodes(), SPEC, "kernel")
+    unbound = free(kernel.body)
+    if unbound:
+        names = ", ".join(sorted(map(name_of, unbound)))
+        raise SpecError(f"ranges that nothing binds: {names}, in\n{kernel}")
+    names_seen: dict[str, UOp] = {}
+    for r in kernel.ranges:
+        if names_seen.setdefault(name_of(r), r) is not r:
+            raise SpecError(f"two ranges are called {name_of(r)}, in\n{kernel}")
+    if kernel.body.op not in EFFECTS:
+        raise SpecError(f"a kernel is an effect, not {kernel.body.op}")
+
+
+def _range(u: UOp) -> str | None:
+    ok = u.dtype is dtypes.index and u.src[0].dtype is dtypes.index and not free(u.src[0])
+    ok = ok and isinstance(u.arg[0], str) and u.arg[1] in KINDS
+    return None if ok else f"(size), named, of a kind among {', '.join(KINDS)}"
+
+
+def _argument(u: UOp) -> str | None:
+    ok = len(u.src) == 1 and u.src[0].dtype is dtypes.index and isinstance(u.arg, int)
+    return None if ok else "(size of dtype index), arg: its position"
+
+
+def _is_memory(u: UOp) -> bool:
+    return u.op in (ops.ARG, ops.STAGE, ops.AFTER)
+
+
+def _load(u: UOp) -> str | None:
+    memory, index, *gated = u.src
+    ok = _is_memory(memory) and index.dtype is dtypes.index and memory.dtype is u.dtype
+    if gated:
+        ok = ok and len(gated) == 2
+        ok = ok and gated[0].dtype is dtypes.bool_ and gated[1].dtype is u.dtype
+    return None if ok else "(memory, index), perhaps a bool gate and what there is without"
+
+
+def _store(u: UOp) -> str | None:
+    memory, index, value, *gate = u.src
+    ok = u.dtype is dtypes.void and _is_memory(memory) and memory_of(memory).op is ops.ARG
+    ok = ok and index.dtype is dtypes.index and value.dtype is memory.dtype
+    ok = ok and len(gate) < 2 and all(g.dtype is dtypes.bool_ for g in gate)
+    return None if ok else "(an ARG or AFTER, index, value), perhaps a bool gate"
+
+
+def _binds(u: UOp) -> bool:
+    return len(u.src) > 1 and all(s.op is ops.RANGE for s in u.src[1:])
+
+
+def _reduce(u: UOp) -> str | None:
+    ok = _binds(u) and u.src[0].dtype is u.dtype and u.arg[0] in ("add", "mul", "max", "min")
+    return None if ok else "(value, RANGE, ...), arg: add, mul, max or min"
+
+
+def _stage(u: UOp) -> str | None:
+    ok = _binds(u) and u.src[0].dtype is u.dtype
+    ok = ok and u.arg[0] in SPACES and len(u.arg[1]) == len(u.src) - 1
+    ok = ok and all(count_of(r) is not None for r in u.src[1:])
+    return None if ok else "(value, RANGE, ...) of constant sizes, arg: space and strides"
+
+
+def _after(u: UOp) -> str | None:
+    ok = u.src[0].op is ops.ARG and len(u.src) > 1
+    ok = ok and all(s.op in EFFECTS or s.op in (ops.LOAD, ops.RANGE) for s in u.src[1:])
+    return None if ok else "(an ARG, effects, LOADs or RANGEs)"
+
+
+def _end(u: UOp) -> str | None:
+    ok = u.dtype is dtypes.void and _binds(u) and u.src[0].op in EFFECTS
+    return None if ok else "(effect, RANGE, ...)"
+
+
+def _block(u: UOp) -> str | None:
+    ok = u.dtype is dtypes.void and len(u.src) > 1 and all(s.op in EFFECTS for s in u.src)
+    return None if ok else "two or more effects"
+
+
+def _opaque(u: UOp) -> str | None:
+    return None if u.src[0].dtype is u.dtype else "a source of the result's dtype"
+
+
+SPEC: dict[ops.Op, Check] = {
+    **EVERYWHERE, ops.RANGE: _range, ops.ARG: _argument, ops.LOAD: _load, ops.STORE: _store,
+    ops.REDUCE: _reduce, ops.STAGE: _stage, ops.AFTER: _after, ops.END: _end, ops.BLOCK: _block,
+    ops.OPAQUE: _opaque,
+}  # fmt: skip
+
+
+# -- who counts ------------------------------------------------------------------------------------
+
+
+def check_kinds(kernel: Kernel, target: Target) -> str | None:
+    """Why `target` cannot run `kernel` as its ranges are counted; None if it can."""
+    ranges = kernel.ranges
+    for check in (_kinds_there, _carried_in_a_loop, _bound_where_counted, _all_in_one_nest):
+        problem = check(kernel, ranges, target)
+        if problem is not None:
+            return problem
+    for u in kernel.nodes():
+        if u.op is ops.STORE:
+            problem = _collision(u, kernel)
+            if problem is not None:
+                return problem
+    return _too_large(kernel, ranges, target)
+
+
+def _kinds_there(kernel: Kernel, ranges: Sequence[UOp], target: Target) -> str | None:
+    for r in ranges:
+        if kind_of(r) not in target.kinds:
+            return f"{target.name} has no {kind_of(r)} ranges"
+        if kind_of(r) in ("unroll", "vector", "local") and count_of(r) is None:
+            return f"{name_of(r)} is {kind_of(r)}, so it counts to a number"
+        if kind_of(r) == "vector" and count_of(r) not in target.vector_widths:
+            return f"{target.name} has no vectors of {count_of(r)} lanes for {name_of(r)}"
+    return None
+
+
+def _carried_in_a_loop(kernel: Kernel, ranges: Sequence[UOp], target: Target) -> str | None:
+    for r in kernel.carried:
+        if kind_of(r) != "loop":
+            return f"{name_of(r)} carries memory: its iterations come one after another"
+    return None
+
+
+def _bound_where_counted(kernel: Kernel, ranges: Sequence[UOp], target: Target) -> str | None:
+    """Parallel ranges are bound by END, or alone by the REDUCE of their partial results; a vector
+    is the innermost range, and a node has one at most."""
+    for u in kernel.nodes():
+        vectors = [r for r in free(u) if kind_of(r) == "vector"]
+        if len(vectors) > 1:
+            return f"{name_of(vectors[0])} and {name_of(vectors[1])} are vectors of one value"
+        if u.op not in BINDERS:
+            continue
+        bound = u.src[1:]
+        if len({id(r) for r in bound}) < len(bound):
+            return "a range is bound twice"
+        if any(kind_of(r) in ("grid", "thread") for r in bound):
+            if u.op is ops.STAGE:
+                return "what is staged for all workgroups or threads is a kernel of its own"
+            if u.op is ops.REDUCE and len(bound) > 1:
+                return f"group the reduction by {name_of(bound[-1])} first"
+        if u.op is ops.REDUCE and len(bound) > 1 and any(
+            kind_of(r) in ("local", "vector") for r in bound
+        ):  # fmt: skip
+            return "a range that lanes count is reduced alone: group the reduction first"
+    return None
+
+
+def _all_in_one_nest(kernel: Kernel, ranges: Sequence[UOp], target: Target) -> str | None:
+    """Every STORE lies inside of all grid and thread ranges, or it would run for each of them."""
+    launched = frozenset(r for r in ranges if kind_of(r) in ("grid", "thread"))
+    if not launched:
+        return None
+    inside: dict[UOp, frozenset[UOp]] = {kernel.body: frozenset()}
+    for u in reversed(kernel.nodes()):
+        if u.op is ops.STORE and not launched <= inside.get(u, frozenset()):
+            missing = ", ".join(sorted(map(name_of, launched - inside.get(u, frozenset()))))
+            return f"a STORE lies outside of {missing}, and would run for each of its counts"
+        if u.op in EFFECTS:
+            here = inside.get(u, frozenset()) | (set(u.src[1:]) if u.op is ops.END else set())
+            for s in u.src[:1] if u.op is ops.END else u.src:
+                if s.op in EFFECTS:
+                    inside[s] = inside[s] & here if s in inside else here
+        else:
+            for s in u.src if u.op is ops.AFTER else ():
+                if s.op in EFFECTS:
+                    inside.setdefault(s, frozenset())
+    return None
+
+
+def _collision(u: UOp, kernel: Kernel) -> str | None:
+    """Two counts of a parallel range at which the STORE `u` would write the same element."""
+    parallel = [r for r in free(u) if kind_of(r) in PARALLEL or kind_of(r) == "vector"]
+    spans = _spans(u)
+    for r in parallel:
+        place = next((s for s in spans if r in s.ranges), None)
+        if place is None:
+            return f"every count of {name_of(r)} would write the same element"
+    low, below = 0, frozenset[UOp]()
+    known = sorted((s for s in spans if s.reach is not None), key=lambda s: s.step)
+    for s in known:
+        below = below | s.ranges
+        if s.step <= low and not below.isdisjoint(parallel):
+            return f"counts of {', '.join(sorted(map(name_of, below)))} meet in one element"
+        low += s.step * (s.reach or 0)
+    widest = max((s.step * ((s.reach or 0) + 1) for s in known
+                  if not s.ranges.isdisjoint(parallel)), default=1)  # fmt: skip
+    for s in spans:
+        if s.reach is None and s.step % widest and parallel:
+            return "an element is chosen by data, where parallel counts may meet"
+    return None
+
+
+class _Span:
+    """A part of an index: `step` times something from 0 to `reach`, or of unknown size (None)."""
+
+    __slots__ = ("ranges", "reach", "step")
+
+    def __init__(self, step: int, reach: int | None, ranges: frozenset[UOp]) -> None:
+        self.step, self.reach, self.ranges = step, reach, ranges
+
+
+def _spans(u: UOp) -> list[_Span]:
+    """The index of a STORE in parts that vary independently. Ranges that its gate bounds together,
+    as those of a split with a tail, are one part."""
+    rest = {a: c for a, c in terms(u.src[1]).items() if a is not None}
+    out: list[_Span] = []
+    for limit in _limits(u.src[3]) if len(u.src) > 3 else ():
+        inner = {a: c for a, c in terms(limit.src[0]).items() if a is not None}
+        least = min(inner.values(), default=0)
+        if least != 1 or not all(a in rest for a in inner):
+            continue
+        one = next(a for a, c in inner.items() if c == 1)
+        step = rest[one]
+        if all(rest[a] == step * c for a, c in inner.items()):
+            ranges = frozenset[UOp]().union(*(free(a) for a in inner))
+            out.append(_Span(abs(step), hi(limit.src[1]) - 1, ranges))
+            for a in inner:
+                del rest[a]
+    for a, c in rest.items():
+        is_range = a.op is ops.RANGE
+        out.append(_Span(abs(c), bounds(a)[1] if is_range else None,
+                         frozenset((a,)) if is_range else frozenset()))
+    return out
+
+
+def _limits(gate: UOp) -> list[UOp]:
+    """The comparisons of which a gate is the conjunction."""
+    found, todo = [], [gate]
+    while todo:
+        u = todo.pop()
+        if u.op is ops.AND:
+            todo += u.src
+        elif u.op is ops.LT:
+            found.append(u)
+    return found
+
+
+def _too_large(kernel: Kernel, ranges: Sequence[UOp], target: Target) -> str | None:
+    local = [r for r in ranges if kind_of(r) == "local"]
+    grid = [r for r in ranges if kind_of(r) == "grid"]
+    if len(local) > target.local_axes or len(grid) > target.grid_axes:
+        return f"{target.name} has {target.grid_axes} grid and {target.local_axes} local axes"
+    invocations = math.prod(count_of(r) or 1 for r in local)
+    if invocations > target.max_local:
+        return f"{invocations} invocations of a workgroup; {target.name} has {target.max_local}"
+    for r in grid:
+        if hi(r.src[0]) > target.max_grid:
+            return f"{name_of(r)} counts to {hi(r.src[0])}; a grid axis to {target.max_grid}"
+    shared = sum((_elements(u) * max(u.dtype.itemsize, 4)) for u in kernel.nodes()
+                 if u.op is ops.STAGE and u.arg[0] == "workgroup")  # fmt: skip
+    if shared > target.workgroup_bytes:
+        return f"{shared} bytes of a workgroup; {target.name} has {target.workgroup_bytes}"
+    if len(kernel.params) > target.max_buffers:
+        return f"{len(kernel.params)} buffers; {target.name} binds {target.max_buffers}"
+    loops = iterations(kernel)
+    if target.max_loop is not None and loops > target.max_loop:
+        return f"{loops} iterations of an invocation; {target.name} ends them at {target.max_loop}"
+    return None
+
+
+def _elements(s: UOp) -> int:
+    return int(size_of(s).arg)
+
+
+def iterations(kernel: Kernel) -> int:
+    """How often the loops of one invocation run, all together. Reductions over the same RANGE in
+    the same place share a loop; they are counted once."""
+    seen: dict[tuple[frozenset[UOp], tuple[UOp, ...]], int] = {}
+    for u in kernel.nodes():
+        if u.op in BINDERS:
+            outer = frozenset(r for r in free(u) if kind_of(r) == "loop")
+            own = tuple([r for r in u.src[1:] if kind_of(r) == "loop"])
+            if own:
+                seen[outer, own] = math.prod(max(hi(r.src[0]), 1) for r in (*outer, *own))
+    return sum(seen.values())
+
+
+def uses_of(nodes: Sequence[UOp]) -> dict[UOp, int]:
+    """How many nodes read each."""
+    uses: dict[UOp, int] = {}
+    for u in toposort(nodes):
+        for s in dict.fromkeys(u.src):
+            uses[s] = uses.get(s, 0) + 1
+    return uses

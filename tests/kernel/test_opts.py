@@ -1,0 +1,118 @@
+"""Opts keep the meaning of a kernel, and what would not is refused with its reason."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from anneal.kernel.interpret import interpret
+from anneal.kernel.ir import Kernel, argument, axis, end, load, reduce, store
+from anneal.kernel.opts import Refused, apply, parse
+from anneal.kernel.spec import verify
+from anneal.kernel.target import CPU, WEBGPU, Target
+from anneal.uop import dtypes
+from tests.kernel.kernels import EXACT, Case, matmul, polynomial, scatter, total, update
+from tests.kernel.schedules import random_case, random_schedule
+
+
+def check(kernel: Kernel, case: Case, exact: bool = True) -> None:
+    got = interpret(kernel, case.memory)
+    for position, expected in case.expected.items():
+        if exact:
+            np.testing.assert_array_equal(got[position], expected)
+        else:
+            np.testing.assert_allclose(got[position], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("target", [CPU, WEBGPU], ids=lambda t: t.name)
+@pytest.mark.parametrize("seed", range(8))
+def test_random_opts_keep_the_meaning(target: Target, seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(25):
+        name, case = random_case(rng)
+        kernel, _ = random_schedule(rng, case.kernel, target)
+        verify(kernel)
+        try:
+            check(kernel, case, name.partition("(")[0] in EXACT)
+        except AssertionError as e:
+            raise AssertionError(f"{name}: {' '.join(map(str, kernel.opts))}\n{kernel}") from e
+
+
+TILED = ("SPLIT(i, 8) SPLIT(j, 48) SPLIT(j%48, 16) VECTOR(j%48%16) UNROLL(i%8) UNROLL(j%48/16) "
+         "SPLIT(k, 16) THREAD(i/8) REORDER(i/8, j/48, i%8, j%48/16, j%48%16) CACHE(k/16, j/48) "
+         "STAGE(2, k%16, j%48/16, j%48%16)")  # fmt: skip
+
+
+def test_a_schedule_of_all_that_a_matrix_product_needs() -> None:
+    case = matmul(np.random.default_rng(0), 61, 130, 50)
+    kernel = apply(case.kernel, parse(TILED), CPU)
+    verify(kernel)
+    assert " ".join(map(str, kernel.opts)) == TILED
+    check(kernel, case)
+
+
+@pytest.mark.parametrize(
+    ("make", "lengths", "target", "opts", "reason"),
+    [
+        (scatter, (5, 3, 4), CPU, "THREAD(i)", "i carries memory"),
+        (scatter, (5, 3, 4), CPU, "SPLIT(i, 2)", "i carries memory"),
+        (polynomial, (8,), CPU, "GRID(i)", "cpu has no grid ranges"),
+        (polynomial, (8,), CPU, "VECTOR(j)", "no range is called j; there are i"),
+        (polynomial, (12,), CPU, "VECTOR(i)", "no vectors of 12 lanes"),
+        (total, (64,), CPU, "VECTOR(i) THREAD(i)", "no vectors of 64 lanes"),
+        (matmul, (4, 4, 4), CPU, "VECTOR(i) VECTOR(j)", "vectors of one value"),
+        (matmul, (4, 4, 4), CPU, "GROUP(k)", "no reduction is over k and another range"),
+        (matmul, (4, 4, 4), CPU, "STAGE(0, i)", "no LOAD of argument 0"),
+        (update, (4, 4, 4), WEBGPU, "GRID(i)", "a STORE lies outside of i"),
+        (update, (4, 4, 4), CPU, "STAGE(1, q)", "argument 1 is written, too"),
+        (polynomial, (1000,), WEBGPU, "LOCAL(i)", "1000 invocations of a workgroup"),
+        (polynomial, (70_000,), WEBGPU, "GRID(i)", "a grid axis to 65535"),
+        (polynomial, (70_000,), WEBGPU, "LOOP(i)", "ends them at 60000"),
+        (polynomial, (8,), CPU, "CUT(i, 8)", "which 8 does not cut"),
+    ],
+)
+def test_refusals_say_why(make: object, lengths: tuple[int, ...], target: Target, opts: str,
+                          reason: str) -> None:  # fmt: skip
+    case = make(np.random.default_rng(0), *lengths)  # type: ignore[operator]
+    with pytest.raises(Refused, match=reason):
+        apply(case.kernel, parse(opts), target)
+
+
+def test_what_parallel_counts_would_write_twice_is_refused() -> None:
+    """A histogram's element, chosen by data; a sum stored for every term."""
+    out, x = argument(0, dtypes.float32, 8), argument(1, dtypes.int32, 8)
+    i = axis(8, "i")
+    chosen = Kernel(end(store(out, load(x, i).cast(dtypes.index), x.const_like(1).cast(
+        dtypes.float32)), i))  # fmt: skip
+    with pytest.raises(Refused, match="every count of i would write the same element"):
+        apply(chosen, parse("THREAD(i)"), CPU)
+    j = axis(4, "j")
+    overlapping = Kernel(end(store(out, i + j, load(x, i).cast(dtypes.float32)), i, j))
+    with pytest.raises(Refused, match="meet in one element"):
+        apply(overlapping, parse("THREAD(i)"), CPU)
+
+
+def test_opts_are_read_as_they_print() -> None:
+    assert " ".join(map(str, parse(TILED))) == TILED
+    with pytest.raises(ValueError, match="expected Opts such as"):
+        parse("SPLIT i 8")
+    with pytest.raises(ValueError, match="expected Opts such as"):
+        parse("SPLAT(i, 8)")
+
+
+def test_a_name_that_an_opt_makes_may_be_split_again() -> None:
+    case = total(np.random.default_rng(0), 100)
+    opts = parse("SPLIT(i, 16) SPLIT(i%16, 4) GROUP(i%16/4) GROUP(i%16%4) VECTOR(i%16%4)")
+    kernel = apply(case.kernel, opts, CPU)
+    check(kernel, case)
+    assert [r.arg[0] for r in kernel.ranges] == ["i%16%4", "i%16/4", "i/16"]
+
+
+def test_reductions_by_threads_are_partial_results() -> None:
+    x, out = argument(1, dtypes.float32, 64), argument(0, dtypes.float32, 1)
+    i, j = axis(8, "i"), axis(8, "j")
+    kernel = Kernel(store(out, i.const_like(0), reduce("add", load(x, i * 8 + j), i, j)))
+    with pytest.raises(Refused, match="group the reduction by"):
+        apply(kernel, parse("THREAD(i)"), CPU)
