@@ -137,7 +137,7 @@ def _rebound(u: UOp, src: tuple[UOp, ...], r: UOp, ranges: tuple[UOp, ...],
     body, arg = src[0], u.arg
     bound = tuple([x for s in u.src[1:] for x in (ranges if s is r else (s,))])
     if u.op is ops.REDUCE and inside is not None and not _is_gated_product(u, body, inside):
-        body = inside.where(body, const(_identity(u), u.dtype))
+        body = inside.where(body, const(identity_of(u), u.dtype))
     if u.op is ops.STAGE:
         space, strides = u.arg
         own = strides[u.src[1:].index(r)]
@@ -179,7 +179,8 @@ def _is_zero(u: UOp) -> bool:
     return u.op is ops.CONST and u.arg == 0
 
 
-def _identity(u: UOp) -> bool | int | float:
+def identity_of(u: UOp) -> bool | int | float:
+    """What a REDUCE of nothing gives."""
     how = u.arg[0]
     if how in ("add", "mul"):
         return int(how == "mul")
@@ -226,14 +227,15 @@ def _cut(kernel: Kernel, name: str, at: int) -> UOp:
         halves = [UOp(u.op, u.dtype, (_substituted(src[0], r, value, ()),
                                       *[q if s is r else s for s in src[1:]]), u.arg)
                   for q, value in ((low, low), (high, high + at))]  # fmt: skip
-        done[u] = block(*halves) if u.op is ops.END else _combined(u.arg[0], *halves)
+        done[u] = block(*halves) if u.op is ops.END else combined(u.arg[0], *halves)
     return done[kernel.body]
 
 
 _COMBINE = {"add": ops.ADD, "mul": ops.MUL, "max": ops.MAX, "min": ops.MIN}
 
 
-def _combined(how: str, x: UOp, y: UOp) -> UOp:
+def combined(how: str, x: UOp, y: UOp) -> UOp:
+    """What a reduction of both gives."""
     return x.alu(_COMBINE[how], y)
 
 

@@ -167,6 +167,8 @@ def _bound_where_counted(kernel: Kernel, ranges: Sequence[UOp], target: Target) 
         vectors = [r for r in free(u) if kind_of(r) == "vector"]
         if len(vectors) > 1:
             return f"{name_of(vectors[0])} and {name_of(vectors[1])} are vectors of one value"
+        if vectors and u.op is ops.STAGE:
+            return f"each lane of {name_of(vectors[0])} would have a STAGE of its own"
         if u.op not in BINDERS:
             continue
         bound = u.src[1:]

@@ -115,7 +115,8 @@ def scatter(rng: np.random.Generator, n: int, words: int, width: int) -> Case:
     i, d = axis(n, "i"), axis(width, "d")
     at = load(idx, i).cast(dtypes.index) * width + d
     body = end(store(out, at, load(after(out, i), at) + load(v, i * width + d)), d, i)
-    before, ids, values = _whole(rng, words, width), rng.integers(0, words, n), _whole(rng, n, width)
+    before, values = _whole(rng, words, width), _whole(rng, n, width)
+    ids = rng.integers(0, words, n)
     expected = before.copy()
     np.add.at(expected, ids, values)
     return Case(Kernel(body), {0: before, 1: ids.astype(np.int32), 2: values},

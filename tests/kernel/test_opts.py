@@ -107,7 +107,7 @@ def test_a_name_that_an_opt_makes_may_be_split_again() -> None:
     opts = parse("SPLIT(i, 16) SPLIT(i%16, 4) GROUP(i%16/4) GROUP(i%16%4) VECTOR(i%16%4)")
     kernel = apply(case.kernel, opts, CPU)
     check(kernel, case)
-    assert [r.arg[0] for r in kernel.ranges] == ["i%16%4", "i%16/4", "i/16"]
+    assert [r.arg[0] for r in kernel.ranges] == ["i%16/4", "i%16%4", "i/16"]
 
 
 def test_reductions_by_threads_are_partial_results() -> None:

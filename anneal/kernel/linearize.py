@@ -1,0 +1,412 @@
+"""A kernel as instructions, loops nested in them, each value at the loop that it depends on.
+
+In: a kernel. Out: instructions for a renderer, which only writes them down. A value is computed
+where it is first needed, but at the outermost loop that determines it, before the loops inside.
+Reductions over the same loops in the same place share them. Sums in an index are taken from the
+outermost loop in, so what does not change in a loop is computed before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from anneal.kernel.expand import expanded
+from anneal.kernel.ir import (
+    Kernel,
+    argument,
+    end,
+    free,
+    kind_of,
+    memory_of,
+    size_of,
+    staged_position,
+    store,
+    terms,
+    waits,
+)
+from anneal.uop import dtypes, ops
+from anneal.uop.uop import UOp, const, rebuild, toposort
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An element of memory, or as many as a vector has lanes: at `base` + `step` * lane + `offset`;
+    or where `base` is a vector, at each of its lanes."""
+
+    memory: UOp
+    base: UOp | None
+    step: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """Compute a node; of a LOAD, from `place`."""
+
+    node: UOp
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write `value` at `place`, where `gate` is true."""
+
+    place: Place
+    value: UOp
+    gate: UOp | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One step of the reduction `node`: it takes `values`, one, or two factors of a product."""
+
+    node: UOp
+    values: tuple[UOp, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """`body` for every count of `range`. `reductions` run through it: where `first`, they begin
+    here. `folds` end the innermost body."""
+
+    range: UOp
+    body: list[Instruction]
+    reductions: tuple[UOp, ...] = ()
+    first: bool = True
+    folds: tuple[Fold, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Across:
+    """The lanes of `range` combined: `node` of the value `partial` of each."""
+
+    node: UOp
+    partial: UOp
+    range: UOp
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The memory of a STAGE begins here, as an ARG of a negative position: it may have held
+    something else so far."""
+
+    node: UOp
+    space: str
+
+
+Instruction = Let | Put | Loop | Across | Memory
+
+
+@dataclass(slots=True)
+class _Level:
+    """An open loop, and what is computed in it."""
+
+    range: UOp | None
+    out: list[Instruction] = field(default_factory=list)
+    made: dict[object, UOp] = field(default_factory=dict)
+
+
+def linearize(kernel: Kernel) -> list[Instruction]:
+    """The instructions of one invocation."""
+    linear = _Linearizer(expanded(kernel.body))
+    linear.effect(linear.body)
+    return linear.levels[0].out
+
+
+class _Linearizer:
+    def __init__(self, body: UOp) -> None:
+        self.body = body
+        self.levels = [_Level(None)]
+        self.reduces: dict[tuple[UOp, ...], list[UOp]] = {}
+        self.below: dict[UOp, frozenset[UOp]] = {}
+        self.stages: dict[UOp, UOp] = {}
+        self._look(body)
+
+    def _look(self, root: UOp) -> None:
+        """Notes the reductions below `root`, by their loops."""
+        for u in toposort([root], stop=self.below.__contains__):
+            if u in self.below:
+                continue
+            found: frozenset[UOp] = frozenset()
+            for s in u.src:
+                found = found | self.below[s] if self.below[s] else found
+            if u.op is ops.REDUCE:
+                found = found | {u}
+                self.reduces.setdefault(_loops(u), []).append(u)
+            self.below[u] = found
+
+    # -- levels -------------------------------------------------------------------------------
+
+    def _level_of(self, ranges: frozenset[UOp]) -> int:
+        for n in range(len(self.levels) - 1, 0, -1):
+            if self.levels[n].range in ranges:
+                return n
+        return 0
+
+    def _at(self, level: int, make: Callable[[], UOp]) -> UOp:
+        """What `make` gives, its instructions at the end of an outer level."""
+        inner = self.levels[level + 1 :]
+        del self.levels[level + 1 :]
+        out = make()
+        self.levels += inner
+        return out
+
+    def _once(self, key: object, ranges: frozenset[UOp], make: Callable[[], UOp]) -> UOp:
+        for level in self.levels:
+            known = level.made.get(key)
+            if known is not None:
+                return known
+
+        def at_level() -> UOp:
+            out = make()
+            self.levels[-1].made[key] = out
+            return out
+
+        return self._at(self._level_of(ranges), at_level)
+
+    def _out(self, instruction: Instruction) -> None:
+        self.levels[-1].out.append(instruction)
+
+    # -- effects ------------------------------------------------------------------------------
+
+    def effect(self, u: UOp) -> None:
+        """Writes `u`, after what its edges put before it."""
+        for e in waits(u):
+            if all(r in self._open() for r in free(e)):
+                self._once(e, free(e), lambda e=e: self._effect(e))  # type: ignore[misc]
+        self._once(u, free(u), lambda: self._effect(u))
+
+    def _open(self) -> set[UOp | None]:
+        return {level.range for level in self.levels} | self._counted
+
+    _counted: frozenset[UOp] = frozenset()
+
+    def _effect(self, u: UOp) -> UOp:
+        if u.op is ops.BLOCK:
+            for e in u.src:
+                self.effect(e)
+        elif u.op is ops.END:
+            self._nest(u.src[1:], lambda: self.effect(u.src[0]))
+        else:
+            memory, index, value, *gate = u.src
+            place = self._place(memory, index)
+            what = self.value(value)
+            self._out(Put(place, what, self.value(gate[0]) if gate else None))
+        return u
+
+    def _nest(self, ranges: Sequence[UOp], inside: Callable[[], None]) -> None:
+        if not ranges:
+            return inside()
+        r, *rest = ranges
+        if kind_of(r) != "loop":
+            before, self._counted = self._counted, self._counted | {r}
+            self._nest(rest, inside)
+            self._counted = before
+            return None
+        level = _Level(r)
+        self.levels.append(level)
+        self._nest(rest, inside)
+        self.levels.pop()
+        self._out(Loop(r, level.out))
+        return None
+
+    # -- values -------------------------------------------------------------------------------
+
+    def value(self, root: UOp) -> UOp:
+        """The node that a renderer knows for `root`, computed by now."""
+        todo = [root]
+        while todo:
+            u = todo[-1]
+            pending = [s for s in self._operands(u) if self._made(s) is None]
+            if pending and self._made(u) is None:
+                todo += reversed(pending)
+                continue
+            self._once(u, free(u), lambda u=u: self._make(u))  # type: ignore[misc]
+            todo.pop()
+        made = self._made(root)
+        assert made is not None
+        return made
+
+    def _made(self, u: UOp) -> UOp | None:
+        for level in self.levels:
+            known = level.made.get(u)
+            if known is not None:
+                return known
+        return None
+
+    def _operands(self, u: UOp) -> tuple[UOp, ...]:
+        """What is computed in the same place as `u`; loops are entered when they are made."""
+        if u.op in (ops.REDUCE, ops.STAGE, ops.RANGE, ops.ARG) or _is_sum(u):
+            return ()
+        return u.src[2:] if u.op is ops.LOAD else u.src
+
+    def _make(self, u: UOp) -> UOp:
+        if u.op in (ops.CONST, ops.RANGE, ops.VAR):
+            return u
+        if u.op is ops.REDUCE:
+            return self._reduce(u)
+        if u.op is ops.LOAD:
+            return self._load(u)
+        if _is_sum(u):
+            return self._sum(u)
+        if u.op is ops.LT and u.src[0].dtype is dtypes.index and _vector(u) is not None:
+            return self._bound(u)
+        made = rebuild(u, tuple([self.value(s) for s in u.src]))
+        self._out(Let(made))
+        return made
+
+    def _load(self, u: UOp) -> UOp:
+        for e in u.src[0].src[1:] if u.src[0].op is ops.AFTER else ():
+            if e.op is not ops.RANGE and e.op is not ops.LOAD:
+                self.effect(e)
+        place = self._place(u.src[0], u.src[1])
+        made = rebuild(u, (*u.src[:2], *[self.value(s) for s in u.src[2:]]))
+        self._out(Let(made, place))
+        return made
+
+    def _place(self, memory: UOp, index: UOp) -> Place:
+        held = memory_of(memory)
+        if held.op is ops.STAGE:
+            held = self._staged(held)
+        parts = terms(index)
+        offset = parts.pop(None, 0)
+        step = 0
+        for a in list(parts):
+            if a is not None and a.op is ops.RANGE and kind_of(a) == "vector":
+                step = parts.pop(a)
+        base = self._summed({a: c for a, c in parts.items() if a is not None})
+        return Place(held, base, step, offset)
+
+    def _staged(self, u: UOp) -> UOp:
+        """The memory of a STAGE, filled where its other ranges are given."""
+
+        def fill() -> UOp:
+            memory = self.stages.get(u)
+            if memory is None:
+                size = size_of(u).arg
+                memory = self.stages[u] = argument(-1 - len(self.stages), u.dtype, size)
+            self._out(Memory(memory, u.arg[0]))
+            own = store(memory, staged_position(u, u.src[1:]), u.src[0])
+            effect = expanded(end(own, *u.src[1:]))
+            self._look(effect)
+            self.effect(effect)
+            return memory
+
+        return self._once(u, free(u), fill)
+
+    def _sum(self, u: UOp) -> UOp:
+        parts = terms(u)
+        constant = parts.pop(None, 0)
+        total = self._summed({a: c for a, c in parts.items() if a is not None})
+        if total is None:
+            return const(constant, dtypes.index)
+        return self._let(total + constant) if constant else total
+
+    def _summed(self, parts: dict[UOp, int]) -> UOp | None:
+        """The sum of multiples, from the outermost loop in."""
+        total: UOp | None = None
+        for a, c in sorted(parts.items(), key=lambda part: self._level_of(free(part[0]))):
+            one = self.value(a)
+            if c != 1:
+                one = self._let(one * c)
+            total = one if total is None else self._let(total + one)
+        return total
+
+    def _let(self, u: UOp) -> UOp:
+        """Computes an index whose sources are known."""
+
+        def make() -> UOp:
+            self._out(Let(u))
+            return u
+
+        return u if u.op in (ops.CONST, ops.RANGE) else self._once(("sum", u), free(u), make)
+
+    def _bound(self, u: UOp) -> UOp:
+        """A limit on lanes: `step * lane < rest`, the rest one number for all of them."""
+        parts = terms(u.src[0])
+        for a, c in terms(u.src[1]).items():
+            parts[a] = parts.get(a, 0) - c
+        lane = _vector(u)
+        assert lane is not None
+        step = parts.pop(lane, 0)
+        if any(a is not None and lane in free(a) for a in parts):  # the lanes are no line
+            made = rebuild(u, tuple([self.value(s) for s in u.src]))
+            self._out(Let(made))
+            return made
+        rest = self._summed({a: -c for a, c in parts.items() if a is not None and c})
+        number = const(-parts.get(None, 0), dtypes.index)
+        right = number if rest is None else self._let(rest + number) if number.arg else rest
+        made = (lane * step if step != 1 else lane) < right
+        self._out(Let(made))
+        return made
+
+    # -- reductions ---------------------------------------------------------------------------
+
+    def _reduce(self, u: UOp) -> UOp:
+        loops = _loops(u)
+        members = self._together(u, loops) if loops else [u]
+        if loops:
+            folds: list[Fold] = []
+            self._loops(loops, tuple(members), folds, first=True)
+        for m in members:
+            partial = m if loops else self.value(m.src[0])
+            for r in sorted(m.src[1:], key=lambda r: kind_of(r) != "vector"):
+                if kind_of(r) != "loop":
+                    self._out(Across(m, partial, r))
+                    partial = m
+            self.levels[-1].made[m] = m
+        return u
+
+    def _together(self, u: UOp, loops: tuple[UOp, ...]) -> list[UOp]:
+        """Reductions over the same loops that begin here and do not wait for each other."""
+        here, chosen = self._level_of(free(u)), [u]
+        opened = self._open()
+        for m in self.reduces[loops]:
+            if m is u or self._made(m) is not None or self._level_of(free(m)) != here:
+                continue
+            if not all(r in opened or kind_of(r) == "vector" for r in free(m)):
+                continue
+            if all(m not in self.below[c] and c not in self.below[m] for c in chosen):
+                chosen.append(m)
+        return chosen
+
+    def _loops(self, loops: Sequence[UOp], members: tuple[UOp, ...], folds: list[Fold],
+               first: bool) -> None:  # fmt: skip
+        r, *rest = loops
+        level = _Level(r)
+        self.levels.append(level)
+        if rest:
+            self._loops(rest, members, folds, first=False)
+        else:
+            folds += [self._fold(m) for m in members]
+        self.levels.pop()
+        self._out(Loop(r, level.out, members, first, () if rest else tuple(folds)))
+
+    def _fold(self, m: UOp) -> Fold:
+        """A sum of products takes both factors: they are multiplied and added at once."""
+        x = m.src[0]
+        if m.arg[0] == "add" and x.op is ops.MUL and x.dtype.is_float and self._made(x) is None:
+            return Fold(m, tuple([self.value(s) for s in x.src]))
+        return Fold(m, (self.value(x),))
+
+
+def _loops(u: UOp) -> tuple[UOp, ...]:
+    return tuple([r for r in u.src[1:] if kind_of(r) == "loop"])
+
+
+def _is_sum(u: UOp) -> bool:
+    return u.dtype is dtypes.index and (
+        u.op is ops.ADD or u.op is ops.MUL and u.src[1].op is ops.CONST)  # fmt: skip
+
+
+def _vector(u: UOp) -> UOp | None:
+    return next((r for r in free(u) if kind_of(r) == "vector"), None)
+
+
+def width_of(u: UOp) -> int:
+    """The lanes of a value."""
+    r = _vector(u)
+    return 1 if r is None else int(r.src[0].arg)
+
+
