@@ -50,11 +50,13 @@ class Let:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Write `value` at `place`, where `gate` is true."""
+    """Write `value` at `place`, where `gate` is true; `by`: the LOCAL and VECTOR ranges that it
+    counts. Invocations that differ in others would all write the same."""
 
     place: Place
     value: UOp
     gate: UOp | None
+    by: frozenset[UOp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,12 @@ class Memory:
     space: str
 
 
-Instruction = Let | Put | Loop | Across | Memory
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """All invocations of the workgroup have come this far, and see what the others wrote."""
+
+
+Instruction = Let | Put | Loop | Across | Memory | Barrier
 
 
 @dataclass(slots=True)
@@ -121,6 +128,8 @@ class _Linearizer:
         self.reduces: dict[tuple[UOp, ...], list[UOp]] = {}
         self.below: dict[UOp, frozenset[UOp]] = {}
         self.stages: dict[UOp, UOp] = {}
+        self.cooperates = any(u.op is ops.RANGE and kind_of(u) == "local"
+                              for u in toposort([body]))  # fmt: skip
         self._look(body)
 
     def _look(self, root: UOp) -> None:
@@ -174,8 +183,15 @@ class _Linearizer:
         """Writes `u`, after what its edges put before it."""
         for e in waits(u):
             if all(r in self._open() for r in free(e)):
-                self._once(e, free(e), lambda e=e: self._effect(e))  # type: ignore[misc]
+                self._once(e, free(e), lambda e=e: self._past(e))  # type: ignore[misc]
         self._once(u, free(u), lambda: self._effect(u))
+
+    def _past(self, u: UOp) -> UOp:
+        """Writes `u` to its end, of all invocations."""
+        self._effect(u)
+        if self.cooperates:
+            self._out(Barrier())
+        return u
 
     def _open(self) -> set[UOp | None]:
         return {level.range for level in self.levels} | self._counted
@@ -192,7 +208,7 @@ class _Linearizer:
             memory, index, value, *gate = u.src
             place = self._place(memory, index)
             what = self.value(value)
-            self._out(Put(place, what, self.value(gate[0]) if gate else None))
+            self._out(Put(place, what, self.value(gate[0]) if gate else None, self._counted))
         return u
 
     def _nest(self, ranges: Sequence[UOp], inside: Callable[[], None]) -> None:
@@ -286,11 +302,16 @@ class _Linearizer:
             if memory is None:
                 size = size_of(u).arg
                 memory = self.stages[u] = argument(-1 - len(self.stages), u.dtype, size)
+            shared = u.arg[0] == "workgroup"
             self._out(Memory(memory, u.arg[0]))
+            if shared and len(self.levels) > 1:  # the iteration before may still read it
+                self._out(Barrier())
             own = store(memory, staged_position(u, u.src[1:]), u.src[0])
             effect = expanded(end(own, *u.src[1:]))
             self._look(effect)
             self.effect(effect)
+            if shared:
+                self._out(Barrier())
             return memory
 
         return self._once(u, free(u), fill)

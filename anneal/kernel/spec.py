@@ -29,7 +29,7 @@ from anneal.kernel.target import Target
 from anneal.uop import dtypes, ops
 from anneal.uop.spec import EVERYWHERE, Check, SpecError, check_nodes
 from anneal.uop.symbolic import bounds, hi
-from anneal.uop.uop import UOp, toposort
+from anneal.uop.uop import UOp
 
 # -- node by node ----------------------------------------------------------------------------------
 
@@ -172,6 +172,14 @@ def _bound_where_counted(kernel: Kernel, ranges: Sequence[UOp], target: Target) 
         if u.op not in BINDERS:
             continue
         bound = u.src[1:]
+        if u.op is ops.STAGE and u.arg[0] == "register" and any(
+            kind_of(r) == "local" for r in bound
+        ):  # fmt: skip
+            return "invocations fill memory of their workgroup, not registers"
+        if u.op is ops.STAGE and u.arg[0] == "workgroup":
+            own = [r for r in free(u) if kind_of(r) == "local"]
+            if own:
+                return f"a workgroup has one such STAGE, not one for each count of {name_of(own[0])}"
         if len({id(r) for r in bound}) < len(bound):
             return "a range is bound twice"
         if any(kind_of(r) in ("grid", "thread") for r in bound):
@@ -193,6 +201,10 @@ def _all_in_one_nest(kernel: Kernel, ranges: Sequence[UOp], target: Target) -> s
         return None
     inside: dict[UOp, frozenset[UOp]] = {kernel.body: frozenset()}
     for u in reversed(kernel.nodes()):
+        if u.op is ops.AFTER and any(
+            s.op in EFFECTS and not launched <= free(s) for s in u.src[1:]
+        ):  # fmt: skip
+            return "all workgroups, or threads, must be past what an edge waits for"
         if u.op is ops.STORE and not launched <= inside.get(u, frozenset()):
             missing = ", ".join(sorted(map(name_of, launched - inside.get(u, frozenset()))))
             return f"a STORE lies outside of {missing}, and would run for each of its counts"
@@ -306,20 +318,24 @@ def _elements(s: UOp) -> int:
 def iterations(kernel: Kernel) -> int:
     """How often the loops of one invocation run, all together. Reductions over the same RANGE in
     the same place share a loop; they are counted once."""
+    around: dict[UOp, frozenset[UOp]] = {}
     seen: dict[tuple[frozenset[UOp], tuple[UOp, ...]], int] = {}
-    for u in kernel.nodes():
-        if u.op in BINDERS:
-            outer = frozenset(r for r in free(u) if kind_of(r) == "loop")
-            own = tuple([r for r in u.src[1:] if kind_of(r) == "loop"])
-            if own:
-                seen[outer, own] = math.prod(max(hi(r.src[0]), 1) for r in (*outer, *own))
+    for u in reversed(kernel.nodes()):
+        if u.op not in BINDERS:
+            continue
+        # What depends on a range is computed in its loop, and so in all loops around that.
+        outer = free(u).union(*(around[r] for r in free(u)))
+        loops = frozenset(r for r in outer if kind_of(r) == "loop")
+        own = tuple([r for r in u.src[1:] if kind_of(r) == "loop"])
+        trips = math.prod(max(hi(r.src[0]), 1) for r in loops)
+        total = 0
+        for n, r in enumerate(u.src[1:]):
+            around[r] = around.get(r, _NONE) | outer | frozenset(u.src[1 : 1 + n])
+            if r in own:
+                trips *= max(hi(r.src[0]), 1)
+                total += trips
+        seen[loops, own] = total
     return sum(seen.values())
 
 
-def uses_of(nodes: Sequence[UOp]) -> dict[UOp, int]:
-    """How many nodes read each."""
-    uses: dict[UOp, int] = {}
-    for u in toposort(nodes):
-        for s in dict.fromkeys(u.src):
-            uses[s] = uses.get(s, 0) + 1
-    return uses
+_NONE: frozenset[UOp] = frozenset()

@@ -184,7 +184,7 @@ class _Renderer:
                 self._loop(i, {})
             elif isinstance(i, Across):
                 self.names[i.node] = self._across(i)
-            else:
+            elif isinstance(i, Memory):
                 self._memory(i)
 
     def _memory(self, i: Memory) -> None:
@@ -314,8 +314,7 @@ class _Renderer:
     def _put(self, i: Put) -> None:
         place, dtype = i.place, i.place.memory.dtype
         scattered = place.base is not None and width_of(place.base) > 1
-        lanes = max(width_of(i.value), width_of(place.base) if place.base else 1,
-                    width_of(i.gate) if i.gate else 1, self._lanes_of(place))  # fmt: skip
+        lanes = max((count_of(r) or 1 for r in i.by if kind_of(r) == "vector"), default=1)
         value = self._to_memory(self._value(i.value, lanes), dtype, lanes)
         if lanes == 1:
             return self._put_one(value, self._address(place), dtype, i.gate, None)
@@ -326,12 +325,6 @@ class _Renderer:
             one = self._let(f"extractelement <{lanes} x {stored}> {value}, i32 {n}")
             self._put_one(one, pointer, dtype, i.gate, n)
         return None
-
-    def _lanes_of(self, place: Place) -> int:
-        if place.step == 0:
-            return 1
-        widths = {count_of(r) or 1 for r in self.kernel.ranges if kind_of(r) == "vector"}
-        return max(widths) if len(widths) == 1 else 1
 
     def _put_one(self, value: str, pointer: str, dtype: DType, gate: UOp | None,
                  lane: int | None) -> None:  # fmt: skip

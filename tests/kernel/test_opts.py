@@ -65,7 +65,7 @@ def test_a_schedule_of_all_that_a_matrix_product_needs() -> None:
         (matmul, (4, 4, 4), CPU, "VECTOR(i) VECTOR(j)", "vectors of one value"),
         (matmul, (4, 4, 4), CPU, "GROUP(k)", "no reduction is over k and another range"),
         (matmul, (4, 4, 4), CPU, "STAGE(0, i)", "no LOAD of argument 0"),
-        (update, (4, 4, 4), WEBGPU, "GRID(i)", "a STORE lies outside of i"),
+        (update, (4, 4, 4), WEBGPU, "GRID(i)", "must be past what an edge waits for"),
         (update, (4, 4, 4), CPU, "STAGE(1, q)", "argument 1 is written, too"),
         (polynomial, (1000,), WEBGPU, "LOCAL(i)", "1000 invocations of a workgroup"),
         (polynomial, (70_000,), WEBGPU, "GRID(i)", "a grid axis to 65535"),
