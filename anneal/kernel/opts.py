@@ -40,7 +40,7 @@ from anneal.kernel.ir import (
     staged_position,
     store,
 )
-from anneal.kernel.spec import check_kinds
+from anneal.kernel.spec import check_kinds, check_limits
 from anneal.kernel.target import Target
 from anneal.uop import ops
 from anneal.uop.symbolic import hi, simplify
@@ -85,7 +85,8 @@ def parse(text: str) -> tuple[Opt, ...]:
 
 
 def apply(kernel: Kernel, opts: Sequence[Opt], target: Target) -> Kernel:
-    """`kernel` in the shape that `opts` ask for. Raises Refused, naming the Opt and the reason."""
+    """`kernel` in the shape that `opts` ask for, within the target's limits. Raises Refused with
+    the reason, and the Opt if it is one's."""
     for opt in opts:
         try:
             body = _TABLE[opt.name](kernel, *opt.args)
@@ -100,6 +101,9 @@ def apply(kernel: Kernel, opts: Sequence[Opt], target: Target) -> Kernel:
         except Refused as refused:
             raise Refused(f"{opt}: {refused}") from None
         kernel = made
+    problem = check_limits(kernel, target)
+    if problem is not None:
+        raise Refused(problem)
     return kernel
 
 

@@ -1,4 +1,5 @@
-"""What is legal in a kernel: node by node (`verify`), and for who counts ranges (`check_kinds`).
+"""What is legal in a kernel: node by node (`verify`), and for who counts ranges (`check_kinds`,
+`check_limits`).
 
 `verify` raises SpecError for a node that a kernel does not allow, for unbound ranges, and for a
 LOAD and a STORE of one memory that no edge orders. `check_kinds` says what a target cannot run, or
@@ -139,7 +140,7 @@ def check_kinds(kernel: Kernel, target: Target) -> str | None:
             problem = _collision(u, kernel)
             if problem is not None:
                 return problem
-    return _too_large(kernel, ranges, target)
+    return None
 
 
 def _kinds_there(kernel: Kernel, ranges: Sequence[UOp], target: Target) -> str | None:
@@ -179,7 +180,7 @@ def _bound_where_counted(kernel: Kernel, ranges: Sequence[UOp], target: Target) 
         if u.op is ops.STAGE and u.arg[0] == "workgroup":
             own = [r for r in free(u) if kind_of(r) == "local"]
             if own:
-                return f"a workgroup has one such STAGE, not one for each count of {name_of(own[0])}"
+                return f"a workgroup has one such STAGE, not one for each {name_of(own[0])}"
         if len({id(r) for r in bound}) < len(bound):
             return "a range is bound twice"
         if any(kind_of(r) in ("grid", "thread") for r in bound):
@@ -288,7 +289,9 @@ def _limits(gate: UOp) -> list[UOp]:
     return found
 
 
-def _too_large(kernel: Kernel, ranges: Sequence[UOp], target: Target) -> str | None:
+def check_limits(kernel: Kernel, target: Target) -> str | None:
+    """Which of the target's limits `kernel` exceeds; None if it runs as it is."""
+    ranges = kernel.ranges
     local = [r for r in ranges if kind_of(r) == "local"]
     grid = [r for r in ranges if kind_of(r) == "grid"]
     if len(local) > target.local_axes or len(grid) > target.grid_axes:

@@ -195,7 +195,7 @@ class Runtime:
             self.library["worker"])  # fmt: skip
         self.job = Memory(8 * _FIELDS)
         self.scratch: list[Memory] = []
-        self.scratch_bytes = 0
+        self.scratch_bytes = -1
         self.workers: list[_Worker] = []
         self.process = os.getpid()
 

@@ -96,6 +96,9 @@ class _Renderer:
             self._count(r, f"i32(local.{_LANES[axis]})")
         for r, letter in zip(grid, _LANES, strict=False):
             self._count(r, f"i32(group.{letter})")
+        if any(u.op is ops.OPAQUE for u in self.nodes):
+            first = self.names[self.kernel.params[0]]
+            self._out(f"let unknown_zero = u32(arrayLength(&{first}) == 0u);")
         self._all(self.instructions)
         sizes = ", ".join(map(str, self.sizes))
         main = [f"@compute @workgroup_size({sizes})",
@@ -368,7 +371,7 @@ class _Renderer:
         src = [self._value(s, lanes) for s in u.src]
         of, kind = u.src[0].dtype, self._type(u.dtype, lanes)
         if u.op is ops.OPAQUE:
-            return src[0]
+            return self._opaque(u, lanes, src[0])
         if u.op is ops.WHERE:
             return self._let(f"select({src[2]}, {src[1]}, {src[0]})")
         if u.op is ops.CAST:
@@ -391,6 +394,14 @@ class _Renderer:
         if u.op is ops.LT and of is dtypes.bool_:
             return self._let(f"!{src[0]} & {src[1]}")
         return self._let(self._binary(u.op, of, lanes, *src))
+
+    def _opaque(self, u: UOp, lanes: int, x: str) -> str:
+        """The same bits, by an exclusive or with a zero that no driver knows to be one: drivers see
+        through variables that are never written."""
+        kind, bits = self._type(u.dtype, lanes), self._type(dtypes.uint32, lanes)
+        if u.dtype is not dtypes.float32:
+            raise NotImplementedError(f"an OPAQUE {u.dtype}")
+        return self._let(f"bitcast<{kind}>(bitcast<{bits}>({x}) ^ {bits}(unknown_zero))")
 
     def _binary(self, op: ops.Op, dtype: DType, lanes: int, a: str, b: str) -> str:
         if dtype is dtypes.bool_ and op in _LOGICAL:

@@ -1,0 +1,92 @@
+"""Generated from rules/kernel.upat by `python -m anneal.uop.upat`: not to be edited."""
+
+# ruff: noqa
+# mypy: ignore-errors
+from __future__ import annotations
+
+import math
+
+from anneal.uop import dtypes, ops
+from anneal.uop.rewrite import Rule, RuleSet, build
+from anneal.uop.uop import UOp
+from anneal.rules.functions import cosine, exponential, hyperbolic_tangent, logarithm, power, sine
+
+
+def _exp(out: UOp) -> tuple[UOp, int] | None:
+    s0, = out.src
+    if out.dtype.kind == "f":
+        # exp: exp(x) -> exponential(x)
+        x = s0
+        new = exponential(x)
+        if new is not None:
+            return new, 0
+    return None
+
+
+def _log(out: UOp) -> tuple[UOp, int] | None:
+    s0, = out.src
+    if out.dtype.kind == "f":
+        # log: log(x) -> logarithm(x)
+        x = s0
+        new = logarithm(x)
+        if new is not None:
+            return new, 1
+    return None
+
+
+def _sin(out: UOp) -> tuple[UOp, int] | None:
+    s0, = out.src
+    if out.dtype.kind == "f":
+        # sin: sin(x) -> sine(x)
+        x = s0
+        new = sine(x)
+        if new is not None:
+            return new, 2
+    return None
+
+
+def _cos(out: UOp) -> tuple[UOp, int] | None:
+    s0, = out.src
+    if out.dtype.kind == "f":
+        # cos: cos(x) -> cosine(x)
+        x = s0
+        new = cosine(x)
+        if new is not None:
+            return new, 3
+    return None
+
+
+def _tanh(out: UOp) -> tuple[UOp, int] | None:
+    s0, = out.src
+    if out.dtype.kind == "f":
+        # tanh: tanh(x) -> hyperbolic_tangent(x)
+        x = s0
+        new = hyperbolic_tangent(x)
+        if new is not None:
+            return new, 4
+    return None
+
+
+def _pow(out: UOp) -> tuple[UOp, int] | None:
+    s0, s1 = out.src
+    if out.dtype.kind == "f":
+        # pow: x ** y -> power(x, y)
+        x = s0
+        y = s1
+        new = power(x, y)
+        if new is not None:
+            return new, 5
+    return None
+
+
+RULES = RuleSet(
+    (
+        Rule('exp', 'whole powers of 2, and a polynomial between them', 'exp(x) -> exponential(x)', 'rules/kernel.upat', 7, 'float', ('anneal.rules.functions',)),
+        Rule('log', 'the exponent, and a polynomial of the fraction', 'log(x) -> logarithm(x)', 'rules/kernel.upat', 8, 'float', ('anneal.rules.functions',)),
+        Rule('sin', 'quarter turns by 2/pi to 224 bits, and a polynomial', 'sin(x) -> sine(x)', 'rules/kernel.upat', 9, 'float', ('anneal.rules.functions',)),
+        Rule('cos', 'quarter turns by 2/pi to 224 bits, and a polynomial', 'cos(x) -> cosine(x)', 'rules/kernel.upat', 10, 'float', ('anneal.rules.functions',)),
+        Rule('tanh', 'a polynomial near 0, and exp', 'tanh(x) -> hyperbolic_tangent(x)', 'rules/kernel.upat', 11, 'float', ('anneal.rules.functions',)),
+        Rule('pow', 'exp(y * log(x)) in pairs of floats', 'x ** y -> power(x, y)', 'rules/kernel.upat', 12, 'float', ('anneal.rules.functions',)),
+    ),
+    {ops.EXP: _exp, ops.LOG: _log, ops.SIN: _sin, ops.COS: _cos, ops.TANH: _tanh, ops.POW: _pow},
+)
