@@ -196,8 +196,10 @@ def _bound_where_counted(kernel: Kernel, ranges: Sequence[UOp], target: Target) 
 
 
 def _all_in_one_nest(kernel: Kernel, ranges: Sequence[UOp], target: Target) -> str | None:
-    """Every STORE lies inside of all grid and thread ranges, or it would run for each of them."""
-    launched = frozenset(r for r in ranges if kind_of(r) in ("grid", "thread"))
+    """Every STORE lies inside of all grid and thread ranges, or it would run for each of them;
+    but for those of a reduction, whose partial results another launch combines."""
+    launched = frozenset(r for u in kernel.nodes() if u.op is ops.END
+                         for r in u.src[1:] if kind_of(r) in ("grid", "thread"))  # fmt: skip
     if not launched:
         return None
     inside: dict[UOp, frozenset[UOp]] = {kernel.body: frozenset()}
@@ -292,11 +294,11 @@ def _limits(gate: UOp) -> list[UOp]:
 def check_limits(kernel: Kernel, target: Target) -> str | None:
     """Which of the target's limits `kernel` exceeds; None if it runs as it is."""
     ranges = kernel.ranges
-    local = [r for r in ranges if kind_of(r) == "local"]
+    axes = local_axes(kernel)
     grid = [r for r in ranges if kind_of(r) == "grid"]
-    if len(local) > target.local_axes or len(grid) > target.grid_axes:
+    if max(axes.values(), default=0) >= target.local_axes or len(grid) > target.grid_axes:
         return f"{target.name} has {target.grid_axes} grid and {target.local_axes} local axes"
-    invocations = math.prod(count_of(r) or 1 for r in local)
+    invocations = math.prod({a: count_of(r) or 1 for r, a in axes.items()}.values())
     if invocations > target.max_local:
         return f"{invocations} invocations of a workgroup; {target.name} has {target.max_local}"
     for r in grid:
@@ -312,6 +314,24 @@ def check_limits(kernel: Kernel, target: Target) -> str | None:
     if target.max_loop is not None and loops > target.max_loop:
         return f"{loops} iterations of an invocation; {target.name} ends them at {target.max_loop}"
     return None
+
+
+def local_axes(kernel: Kernel) -> dict[UOp, int]:
+    """The axis of the workgroup along which each LOCAL range is counted: one axis serves ranges of
+    one size of which no value knows two."""
+    together = {known for u in kernel.nodes()
+                if len(known := frozenset(r for r in free(u) if kind_of(r) == "local")) > 1}
+    axes: dict[UOp, int] = {}
+    for r in kernel.ranges:
+        axis = 0
+        while kind_of(r) == "local" and r not in axes:
+            others = {q for q, a in axes.items() if a == axis}
+            if all(q.src[0] is r.src[0] for q in others) and not any(
+                r in known and known & others for known in together
+            ):  # fmt: skip
+                axes[r] = axis
+            axis += 1
+    return axes
 
 
 def _elements(s: UOp) -> int:

@@ -203,7 +203,8 @@ def _turn(x: UOp) -> _Turn:
 
 def _sine(r: UOp) -> UOp:
     z = r * r
-    return _polynomial(z, (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)) * z * r + r
+    y = _polynomial(z, (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)) * z * r + r
+    return (r.alu(ops.ABS) < 2.0**-13).where(r, y)  # -0.0 among them
 
 
 def _cosine(r: UOp) -> UOp:
@@ -233,11 +234,12 @@ class _Pair(NamedTuple):
 
 def _pair(a: UOp, b: UOp) -> _Pair:
     high = _float(_bits(a + b) & 0xFFFFF000)
-    return _Pair(high, b - (high - a))
+    return _Pair(high, b - _opaque(high - a))
 
 
 def _times(a: _Pair, b: _Pair) -> _Pair:
-    return _pair(a.high * b.high, a.high * b.low + (a.low * b.high + a.low * b.low))
+    low = _opaque(a.low * b.high) + a.low * b.low  # a factor of both, which drivers take out
+    return _pair(a.high * b.high, a.high * b.low + low)
 
 
 def _plus(a: _Pair, b: _Pair) -> _Pair:
@@ -261,7 +263,7 @@ def _log_pair(x: UOp) -> _Pair:
     one, below = m - 1.0, m + 1.0
     den = _pair(m.maximum(1.0), m.minimum(1.0))
     high = _float(_bits(one / below) & 0xFFFFF000)
-    s = _Pair(high, ((one - high * den.high) - high * den.low) / below)
+    s = _Pair(high, (_opaque(one - high * den.high) - high * den.low) / below)
     q = _times(s, s)
     p = q.high * _polynomial(q.high, _ATANH) + q.low * 0.4
     cubic = _times(_times(s, q), _pair(_f(0.666666687), _opaque(p - 1.98682149e-8)))

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from anneal.kernel.ir import Kernel, count_of, free, kind_of, name_of, size_of, terms
+from anneal.kernel.ir import Kernel, count_of, kind_of, name_of, size_of, terms
 from anneal.kernel.linearize import (
     Across,
     Barrier,
@@ -28,6 +28,7 @@ from anneal.kernel.linearize import (
     width_of,
 )
 from anneal.kernel.opts import identity_of
+from anneal.kernel.spec import local_axes
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.symbolic import lo
@@ -69,7 +70,7 @@ class _Renderer:
         self.count = 0
         self.depth = 1
         self.instructions = linearize(kernel)
-        self.local = self._local_axes()
+        self.local = local_axes(kernel)
         self.sizes = [1, 1, 1]
         for r, axis in self.local.items():
             self.sizes[axis] = count_of(r) or 1
@@ -110,25 +111,6 @@ class _Renderer:
     def _count(self, r: UOp, text: str) -> None:
         self.names[r] = self._fresh("r")
         self._out(f"let {self.names[r]} = {text};  // {name_of(r)}")
-
-    def _local_axes(self) -> dict[UOp, int]:
-        """The axis of the workgroup along which each LOCAL range is counted: one axis serves ranges
-        of one size of which no value knows two."""
-        together = [{r for r in free(u) if kind_of(r) == "local"} for u in self.nodes]
-        axes: dict[UOp, int] = {}
-        for r in self.kernel.ranges:
-            if kind_of(r) != "local":
-                continue
-            for axis in range(3):
-                others = {q for q, a in axes.items() if a == axis}
-                if all(q.src[0] is r.src[0] for q in others) and not any(
-                    r in known and known & others for known in together
-                ):  # fmt: skip
-                    axes[r] = axis
-                    break
-            else:
-                raise NotImplementedError("LOCAL ranges that no three axes count")
-        return axes
 
     # -- memory -------------------------------------------------------------------------------
 
