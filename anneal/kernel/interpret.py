@@ -36,6 +36,7 @@ class _Frame:
     sizes: tuple[int, ...]
     counts: Mapping[UOp, int]
     lanes: int  # how many of the axes an END binds: each count of them is on its own
+    opened: frozenset[UOp] = frozenset()  # what it binds, perhaps anew
     known: dict[UOp, Data] = field(default_factory=dict)
 
 
@@ -119,7 +120,8 @@ class _Interpreter:
         for counts in np.ndindex(*sizes):
             now = dict(zip(loops, map(int, counts), strict=True))
             top = inner[-1]
-            frame = _Frame(top.axes, top.sizes, {**top.counts, **now}, top.lanes)
+            frame = _Frame(top.axes, top.sizes, {**top.counts, **now}, top.lanes,
+                           frozenset(loops))  # fmt: skip
             self._effect(u.src[0], [*inner, frame])
 
     def _opened(self, ranges: Sequence[UOp], frames: list[_Frame], lanes: bool = False
@@ -128,7 +130,8 @@ class _Interpreter:
         top = frames[-1]
         sizes = [int(self._value(r.src[0], frames).item()) for r in ranges]
         count = len(ranges) + len(top.axes) if lanes else top.lanes
-        return [*frames, _Frame((*top.axes, *ranges), (*top.sizes, *sizes), top.counts, count)]
+        return [*frames, _Frame((*top.axes, *ranges), (*top.sizes, *sizes), top.counts, count,
+                                frozenset(ranges))]  # fmt: skip
 
     def _store(self, u: UOp, frames: list[_Frame]) -> None:
         memory, index, value, *gate = u.src
@@ -199,6 +202,8 @@ class _Interpreter:
             found = f.known.get(u)
             if found is not None:
                 return found
+            if not f.opened.isdisjoint(free(u)):
+                return None
         return None
 
     def _whole(self, u: UOp, frames: list[_Frame]) -> Data:
@@ -224,9 +229,9 @@ class _Interpreter:
     def _computed(self, u: UOp, src: list[Data], frames: list[_Frame]) -> Data:
         top = frames[-1]
         if u.op is ops.RANGE:
-            if u in top.counts:
+            if u in top.counts and u not in top.axes:
                 return np.full([1] * len(top.axes), top.counts[u], np.int64)
-            number = top.axes.index(u)
+            number = len(top.axes) - 1 - top.axes[::-1].index(u)
             shape = [n if i == number else 1 for i, n in enumerate(top.sizes)]
             return np.arange(top.sizes[number]).reshape(shape)
         if u.op is ops.VAR:

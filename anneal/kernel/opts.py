@@ -8,6 +8,7 @@ Opts prints as one line and can be given by hand:
 | Opt | |
 |---|---|
 | SPLIT(r, n) | `r` is `r/n * n + r%n`, two ranges, guarded where n does not divide |
+| MERGE(r, s) | `r*s` counts both, `s` the faster: neighbours in memory become one range |
 | CUT(r, n) | two nests, or two reductions: below n, and from n on, called `r+n` |
 | LOOP UNROLL VECTOR GRID THREAD LOCAL (r) | who counts `r` |
 | REORDER(r, s, ...) | these ranges in this order, where one END binds them all |
@@ -212,6 +213,28 @@ def _split(kernel: Kernel, name: str, n: int) -> UOp:
     return _substituted(kernel.body, r, value, (outer, inner), None if divides else value < size)
 
 
+def _merge(kernel: Kernel, slow: str, fast: str) -> UOp:
+    r, s = _range(kernel, slow), _range(kernel, fast)
+    if r is s or {r, s} & kernel.carried or not kind_of(r) == kind_of(s) == "loop":
+        raise Refused(f"{slow} and {fast} are two LOOPs that carry no memory")
+    size = simplify([r.src[0] * s.src[0]])[0]
+    both = axis(size if size.op is not ops.CONST else int(size.arg), f"{slow}*{fast}")
+    done: dict[UOp, UOp] = {r: both // s.src[0], s: both % s.src[0]}
+    for u in kernel.nodes():
+        if u in done:
+            continue
+        src = tuple([done[x] for x in u.src])
+        bound = u.src[1:] if u.op in BINDERS else ()
+        if (r in bound) != (s in bound) or bound and u.op is ops.STAGE and r in bound:
+            raise Refused(f"{slow} and {fast} are not bound together everywhere")
+        if r in bound:
+            ranges = [both if x is s else x for x in u.src[1:] if x is not r]
+            done[u] = UOp(u.op, u.dtype, (src[0], *ranges), u.arg)
+        else:
+            done[u] = rebuild(u, src)
+    return done[kernel.body]
+
+
 def _cut(kernel: Kernel, name: str, at: int) -> UOp:
     r = _range(kernel, name)
     if r in kernel.carried:
@@ -371,6 +394,7 @@ def _blocked_sum(kernel: Kernel, effect: UOp, r: UOp) -> UOp | None:
 
 
 _TABLE: dict[str, Callable[..., UOp]] = {
-    "SPLIT": _split, "CUT": _cut, "REORDER": _reorder, "GROUP": _group, "STAGE": _stage,
+    "SPLIT": _split, "MERGE": _merge, "CUT": _cut, "REORDER": _reorder, "GROUP": _group,
+    "STAGE": _stage,
     "CACHE": _cache, **{kind.upper(): _kind(kind) for kind in KINDS},
 }  # fmt: skip
