@@ -65,7 +65,7 @@ def launches(kernel: Kernel) -> list[Kernel]:
     """The kernels that run one after another for `kernel`: a reduction over a GRID or THREAD range
     stores its partial results in a buffer of its own, after the others, and the next launch
     combines them."""
-    partial = [u for u in kernel.nodes() if u.op is ops.REDUCE
+    partial = [u for u in kernel.nodes if u.op is ops.REDUCE
                and any(kind_of(r) in ("grid", "thread") for r in u.src[1:])]  # fmt: skip
     if not partial:
         return [kernel]

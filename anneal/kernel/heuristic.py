@@ -83,7 +83,7 @@ def _size(r: UOp) -> int:
 
 
 def _accesses(kernel: Kernel) -> list[UOp]:
-    return [u for u in kernel.nodes() if u.op in (ops.LOAD, ops.STORE)]
+    return [u for u in kernel.nodes if u.op in (ops.LOAD, ops.STORE)]
 
 
 def _step(u: UOp, r: UOp) -> int | None:
@@ -101,7 +101,7 @@ def _step(u: UOp, r: UOp) -> int | None:
 def _around(kernel: Kernel) -> dict[UOp, frozenset[UOp]]:
     """The ranges in whose loops each binder stands."""
     found: dict[UOp, frozenset[UOp]] = {}
-    for u in reversed(kernel.nodes()):
+    for u in reversed(kernel.nodes):
         if u.op in BINDERS:
             outer = free(u).union(*(found.get(r, frozenset()) for r in free(u)))
             for n, r in enumerate(u.src[1:]):
@@ -123,7 +123,7 @@ def _merge_neighbours(c: Choices) -> None:
     merged = True
     while merged:
         merged = False
-        for u in c.kernel.nodes():
+        for u in c.kernel.nodes:
             if u.op is not ops.END:
                 continue
             for slow, fast in zip(u.src[1:], u.src[2:], strict=False):
@@ -136,7 +136,7 @@ def _merge_neighbours(c: Choices) -> None:
 
 def _walk_as_one(kernel: Kernel, slow: UOp, fast: UOp) -> bool:
     indices = {u.src[1] for u in _accesses(kernel)}
-    for u in kernel.nodes():
+    for u in kernel.nodes:
         touched = {slow, fast} & free(u)
         if not touched or u in (slow, fast):
             continue
@@ -326,7 +326,7 @@ def _by_gain(kernel: Kernel, width: int) -> list[UOp]:
 
 def _vectorize(c: Choices, r: UOp, width: int) -> None:
     name, size = name_of(r), _size(r)
-    reduced = [u for u in c.kernel.nodes() if u.op is ops.REDUCE and r in u.src[1:]]
+    reduced = [u for u in c.kernel.nodes if u.op is ops.REDUCE and r in u.src[1:]]
     before = c.kernel, list(c.reasons)
     if reduced and size > _LONGEST_SUM * width * _ACCUMULATORS:
         part = _LONGEST_SUM * width * _ACCUMULATORS
@@ -334,7 +334,7 @@ def _vectorize(c: Choices, r: UOp, width: int) -> None:
             c.take("sums of partial sums", "GROUP", f"{name}/{part}")
             name = f"{name}%{part}"
     several = bool(reduced) and size >= width * _ACCUMULATORS * 2 and len(reduced) <= 2
-    several = several and not any(u.op is ops.END and r in u.src[1:] for u in c.kernel.nodes())
+    several = several and not any(u.op is ops.END and r in u.src[1:] for u in c.kernel.nodes)
     part = width * _ACCUMULATORS if several else width
     ok = c.take(f"{width} at a time", "SPLIT", name, part)
     lanes = f"{name}%{part}"
@@ -378,7 +378,7 @@ def _partial_sums(c: Choices, threads: int) -> None:
     """One result of a long reduction: every thread reduces parts of it."""
     if c.kernel.body.op is not ops.STORE:
         return
-    for u in c.kernel.nodes():
+    for u in c.kernel.nodes:
         if u.op is not ops.REDUCE or free(u) or len(u.src) < 2:
             continue
         r = next((r for r in u.src[1:] if kind_of(r) == "loop" and (count_of(r) or 0) > 1), None)

@@ -23,6 +23,7 @@ left it: the range *carries* the memory.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -199,44 +200,46 @@ def terms(index: UOp) -> dict[UOp | None, int]:
     return out
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Kernel:
     """A loop nest over memory, and the Opts that shaped it. Printing shows it as code."""
 
     body: UOp
     opts: tuple[Opt, ...] = ()
 
-    def nodes(self) -> list[UOp]:
-        return toposort([self.body])
+    @functools.cached_property
+    def nodes(self) -> tuple[UOp, ...]:
+        """Every node, sources first."""
+        return tuple(toposort([self.body]))
 
-    @property
+    @functools.cached_property
     def params(self) -> tuple[UOp, ...]:
         """The ARGs, by position."""
-        return tuple(sorted((u for u in self.nodes() if u.op is ops.ARG), key=lambda u: u.arg))
+        return tuple(sorted((u for u in self.nodes if u.op is ops.ARG), key=lambda u: u.arg))
 
     @property
     def written(self) -> frozenset[UOp]:
         """The ARGs that are written."""
-        return frozenset(memory_of(u) for u in self.nodes() if u.op is ops.STORE)
+        return frozenset(memory_of(u) for u in self.nodes if u.op is ops.STORE)
 
     @property
     def variables(self) -> tuple[UOp, ...]:
         """The VARs, by name."""
-        return tuple(sorted((u for u in self.nodes() if u.op is ops.VAR), key=lambda u: u.arg[0]))
+        return tuple(sorted((u for u in self.nodes if u.op is ops.VAR), key=lambda u: u.arg[0]))
 
-    @property
+    @functools.cached_property
     def ranges(self) -> tuple[UOp, ...]:
         """Every RANGE, in the order in which it is bound, outermost first."""
         found: dict[UOp, None] = {}
-        for u in reversed(self.nodes()):
+        for u in reversed(self.nodes):
             if u.op in BINDERS:
                 found.update(dict.fromkeys(u.src[1:]))
         return tuple(found)
 
-    @property
+    @functools.cached_property
     def carried(self) -> frozenset[UOp]:
         """The ranges that carry memory from one iteration to the next."""
-        return frozenset(s for u in self.nodes() if u.op is ops.AFTER
+        return frozenset(s for u in self.nodes if u.op is ops.AFTER
                          for s in u.src[1:] if s.op is ops.RANGE)  # fmt: skip
 
     def __str__(self) -> str:

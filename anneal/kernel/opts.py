@@ -220,7 +220,7 @@ def _merge(kernel: Kernel, slow: str, fast: str) -> UOp:
     size = simplify([r.src[0] * s.src[0]])[0]
     both = axis(size if size.op is not ops.CONST else int(size.arg), f"{slow}*{fast}")
     done: dict[UOp, UOp] = {r: both // s.src[0], s: both % s.src[0]}
-    for u in kernel.nodes():
+    for u in kernel.nodes:
         if u in done:
             continue
         src = tuple([done[x] for x in u.src])
@@ -244,7 +244,7 @@ def _cut(kernel: Kernel, name: str, at: int) -> UOp:
         raise Refused(f"{name} counts to {r.src[0]}, which {at} does not cut")
     low, high = axis(at, name, kind_of(r)), axis(size - at, f"{name}+{at}", kind_of(r))
     done: dict[UOp, UOp] = {}
-    for u in kernel.nodes():
+    for u in kernel.nodes:
         src = tuple([done.get(s, s) for s in u.src])
         if u.op not in BINDERS or r not in u.src[1:]:
             done[u] = rebuild(u, src)
@@ -289,7 +289,7 @@ def _reorder(kernel: Kernel, *names: str) -> UOp:
     order = [_range(kernel, name) for name in names]
     done: dict[UOp, UOp] = {}
     found = False
-    for u in kernel.nodes():
+    for u in kernel.nodes:
         src = tuple([done[s] for s in u.src])
         if u.op is ops.END and set(order) <= set(u.src[1:]):
             found, place = True, iter(order)
@@ -304,7 +304,7 @@ def _group(kernel: Kernel, name: str) -> UOp:
     r = _range(kernel, name)
     done: dict[UOp, UOp] = {}
     found = False
-    for u in kernel.nodes():
+    for u in kernel.nodes:
         src = tuple([done[s] for s in u.src])
         if u.op is ops.REDUCE and r in u.src[1:] and len(u.src) > 2:
             found = True
@@ -324,10 +324,10 @@ def _stage(kernel: Kernel, position: int, *names: str) -> UOp:
     space = "workgroup" if any(kind_of(r) == "local" for r in ranges) else "register"
     if any(kind_of(r) in ("grid", "thread") or count_of(r) is None for r in ranges):
         raise Refused("what is staged counts to a number, within one workgroup")
-    written = {memory_of(u) for u in kernel.nodes() if u.op is ops.STORE}
+    written = {memory_of(u) for u in kernel.nodes if u.op is ops.STORE}
     done: dict[UOp, UOp] = {}
     found = False
-    for u in kernel.nodes():
+    for u in kernel.nodes:
         src = tuple([done[s] for s in u.src])
         made = rebuild(u, src)
         if (u.op is ops.LOAD and u.src[0].op is ops.ARG and u.src[0].arg == position
@@ -355,7 +355,7 @@ def _cache(kernel: Kernel, name: str, before: str) -> UOp:
         raise Refused(f"{name} would be a LOOP around {before}")
     done: dict[UOp, UOp] = {}
     found = False
-    for u in kernel.nodes():
+    for u in kernel.nodes:
         src = tuple([done[x] for x in u.src])
         done[u] = rebuild(u, src)
         if u.op is ops.END and u.src[0].op is ops.STORE and s in u.src[1:]:
@@ -379,7 +379,7 @@ def _blocked_sum(kernel: Kernel, effect: UOp, r: UOp) -> UOp | None:
         raise Refused("only one sum, stored to an argument, is carried by it")
     if value.dtype is not total.dtype:
         raise Refused(f"{value.dtype} memory cannot carry a sum of {total.dtype}")
-    if sum(memory_of(u) is memory for u in kernel.nodes() if u.op in (ops.LOAD, ops.STORE)) > 1:
+    if sum(memory_of(u) is memory for u in kernel.nodes if u.op in (ops.LOAD, ops.STORE)) > 1:
         raise Refused("the output is read, or written elsewhere")
     now = after(memory, r)
     nothing = const(0, total.dtype)

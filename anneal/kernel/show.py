@@ -52,7 +52,7 @@ class _Printer:
         self.text: dict[UOp, str] = {}
         self.count = {"v": 0, "s": 0}
         self.uses: dict[UOp, int] = {}
-        for u in kernel.nodes():
+        for u in kernel.nodes:
             for s in u.src:
                 self.uses[s] = self.uses.get(s, 0) + 1
         self.out: list[str] = []

@@ -37,7 +37,7 @@ from anneal.uop.uop import UOp
 
 def verify(kernel: Kernel) -> None:
     """Raises SpecError where `kernel` is none."""
-    check_nodes(kernel.nodes(), SPEC, "kernel")
+    check_nodes(kernel.nodes, SPEC, "kernel")
     unbound = free(kernel.body)
     if unbound:
         names = ", ".join(sorted(map(name_of, unbound)))
@@ -135,7 +135,7 @@ def check_kinds(kernel: Kernel, target: Target) -> str | None:
         problem = check(kernel, ranges, target)
         if problem is not None:
             return problem
-    for u in kernel.nodes():
+    for u in kernel.nodes:
         if u.op is ops.STORE:
             problem = _collision(u, kernel)
             if problem is not None:
@@ -164,7 +164,7 @@ def _carried_in_a_loop(kernel: Kernel, ranges: Sequence[UOp], target: Target) ->
 def _bound_where_counted(kernel: Kernel, ranges: Sequence[UOp], target: Target) -> str | None:
     """Parallel ranges are bound by END, or alone by the REDUCE of their partial results; a vector
     is the innermost range, and a node has one at most."""
-    for u in kernel.nodes():
+    for u in kernel.nodes:
         vectors = [r for r in free(u) if kind_of(r) == "vector"]
         if len(vectors) > 1:
             return f"{name_of(vectors[0])} and {name_of(vectors[1])} are vectors of one value"
@@ -198,12 +198,12 @@ def _bound_where_counted(kernel: Kernel, ranges: Sequence[UOp], target: Target) 
 def _all_in_one_nest(kernel: Kernel, ranges: Sequence[UOp], target: Target) -> str | None:
     """Every STORE lies inside of all grid and thread ranges, or it would run for each of them;
     but for those of a reduction, whose partial results another launch combines."""
-    launched = frozenset(r for u in kernel.nodes() if u.op is ops.END
+    launched = frozenset(r for u in kernel.nodes if u.op is ops.END
                          for r in u.src[1:] if kind_of(r) in ("grid", "thread"))  # fmt: skip
     if not launched:
         return None
     inside: dict[UOp, frozenset[UOp]] = {kernel.body: frozenset()}
-    for u in reversed(kernel.nodes()):
+    for u in reversed(kernel.nodes):
         if u.op is ops.AFTER and any(
             s.op in EFFECTS and not launched <= free(s) for s in u.src[1:]
         ):  # fmt: skip
@@ -304,7 +304,7 @@ def check_limits(kernel: Kernel, target: Target) -> str | None:
     for r in grid:
         if hi(r.src[0]) > target.max_grid:
             return f"{name_of(r)} counts to {hi(r.src[0])}; a grid axis to {target.max_grid}"
-    shared = sum((_elements(u) * max(u.dtype.itemsize, 4)) for u in kernel.nodes()
+    shared = sum((_elements(u) * max(u.dtype.itemsize, 4)) for u in kernel.nodes
                  if u.op is ops.STAGE and u.arg[0] == "workgroup")  # fmt: skip
     if shared > target.workgroup_bytes:
         return f"{shared} bytes of a workgroup; {target.name} has {target.workgroup_bytes}"
@@ -319,7 +319,7 @@ def check_limits(kernel: Kernel, target: Target) -> str | None:
 def local_axes(kernel: Kernel) -> dict[UOp, int]:
     """The axis of the workgroup along which each LOCAL range is counted: one axis serves ranges of
     one size of which no value knows two."""
-    together = {known for u in kernel.nodes()
+    together = {known for u in kernel.nodes
                 if len(known := frozenset(r for r in free(u) if kind_of(r) == "local")) > 1}
     axes: dict[UOp, int] = {}
     for r in kernel.ranges:
@@ -343,7 +343,7 @@ def iterations(kernel: Kernel) -> int:
     the same place share a loop; they are counted once."""
     around: dict[UOp, frozenset[UOp]] = {}
     seen: dict[tuple[frozenset[UOp], tuple[UOp, ...]], int] = {}
-    for u in reversed(kernel.nodes()):
+    for u in reversed(kernel.nodes):
         if u.op not in BINDERS:
             continue
         # What depends on a range is computed in its loop, and so in all loops around that.

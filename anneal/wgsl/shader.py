@@ -63,7 +63,7 @@ def render(kernel: Kernel) -> Text:
 class _Renderer:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.nodes = kernel.nodes()
+        self.nodes = kernel.nodes
         self.lines: list[str] = []
         self.shared: list[str] = []
         self.names: dict[UOp, str] = {}
