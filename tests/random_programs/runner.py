@@ -11,14 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from random import Random
 from typing import Any
 
@@ -26,7 +27,9 @@ from tests.random_programs.choices import Choices, shrink
 from tests.random_programs.families import FAMILIES
 
 _AT_ONCE = 250  # programs of one process
-_SECONDS = 20.0  # to make a program smaller
+_LONGEST = 120  # seconds of one program, before its process is ended
+_SECONDS = 25.0  # to make a program smaller
+_SHOWN = 3  # differences of a kind that are made smaller and printed
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +77,17 @@ def run(family: str, c: Choices, number: int = 0) -> Difference | None:
     return Difference(family, number, kind_of(error), str(error).strip(), text)
 
 
-def smallest(found: Difference, c: Choices, seconds: float = _SECONDS) -> Difference:
-    """A smaller program that fails in the same way."""
-    best = [found]
+def smallest(found: Difference, c: Choices, say: Callable[[Difference], None]) -> None:
+    """Says smaller and smaller programs that fail in the same way: the last is the smallest."""
 
     def fails(c: Choices) -> bool:
         other = run(found.family, c, found.number)
         if other is None or other.kind != found.kind:
             return False
-        best.append(other)
+        say(other)
         return True
 
-    record = shrink(c.taken, fails, seconds)
-    again = run(found.family, Choices(None, record), found.number)
-    return again or best[-1]
+    shrink(c.taken, fails, _SECONDS)
 
 
 def report(found: Difference, seed: int) -> str:
@@ -101,57 +101,92 @@ def report(found: Difference, seed: int) -> str:
 
 
 def work(seed: int, family: str, numbers: Sequence[int], device: str | None, small: bool) -> None:
-    """Runs programs and prints a line of JSON before and after each."""
+    """Runs programs and prints JSON: that one begins, what was found, that it ended. With `small`
+    each is made smaller, and all that is found on the way is printed."""
     from tests.random_programs import checks
+
+    def say(found: Difference) -> None:
+        print(json.dumps({"found": asdict(found)}), flush=True)
 
     if device is not None:
         checks.devices[:] = [device]
-    shown: Counter[str] = Counter()
     for number in numbers:
+        signal.alarm(_LONGEST)
         print(json.dumps({"begin": number}), flush=True)
         before = sum(checks.refused.values())
         c = choices(seed, family, number)
         found = run(family, c, number)
-        if found is not None and small and shown[found.kind] < 2:
-            shown[found.kind] += 1
-            found = smallest(found, c)
+        if found is not None:
+            say(found)
+            if small:
+                smallest(found, c, say)
         refused = sum(checks.refused.values()) > before
-        said = asdict(found) if found is not None else None
-        print(json.dumps({"end": number, "refused": refused, "found": said}), flush=True)
+        print(json.dumps({"end": number, "refused": refused}), flush=True)
 
 
 # -- many ------------------------------------------------------------------------------------------
 
 
-def _chunk(
-    seed: int, family: str, numbers: list[int], device: str | None, small: bool
-) -> Iterator[dict[str, Any]]:
-    """The results of programs run in processes of their own: one that dies is a difference."""
-    environment = {"ANNEAL_VERIFY": "1", "ANNEAL_CACHE_DIR": "", "OPENBLAS_NUM_THREADS": "1",
-                   **os.environ}  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for, for the processes that do it."""
+
+    seed: int
+    device: str | None
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """A process of Python, whose output is read here."""
+        environment = {"ANNEAL_VERIFY": "1", "ANNEAL_CACHE_DIR": "", "OPENBLAS_NUM_THREADS": "1",
+                       **os.environ}  # fmt: skip
+        return subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE,
+                                stderr=subprocess.DEVNULL, text=True, env=environment)  # fmt: skip
+
+    def worker(self, family: str, first: int, count: int, small: bool) -> subprocess.Popen[str]:
+        return self.start(
+            "-m", "tests.random_programs", "--worker", "--seed", str(self.seed), "--family",
+            family, "--start", str(first), "--count", str(count),
+            *(["--device", self.device] if self.device else []), *(["--small"] if small else []),
+        )  # fmt: skip
+
+
+def _results(
+    request: Request, family: str, numbers: list[int]
+) -> Iterator[tuple[int, bool, Difference | None]]:
+    """The number of each program, whether a device refused it, and the difference: of a program
+    that ends its process, this."""
     while numbers:
-        command = [sys.executable, "-m", "tests.random_programs", "--worker", "--seed", str(seed),
-                   "--family", family, "--start", str(numbers[0]), "--count", str(len(numbers)),
-                   *(["--device", device] if device else []), *(["--small"] if small else [])]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                   text=True, env=environment)  # fmt: skip
+        process = request.worker(family, numbers[0], len(numbers), False)
         assert process.stdout is not None
-        begun = None
+        found: Difference | None = None
         for line in process.stdout:
             said = json.loads(line)
-            if "begin" in said:
-                begun = said["begin"]
-            else:
-                begun, numbers = None, numbers[1:]
-                yield said
-        if process.wait() and begun is None and numbers:
-            begun = numbers[0]
-        if begun is not None:
-            text = FAMILIES[family](choices(seed, family, begun))
-            found = Difference(family, begun, "the process died", f"exit {process.returncode}",
-                               text)  # fmt: skip
-            yield {"end": begun, "refused": False, "found": asdict(found)}
+            if "found" in said:
+                found = Difference(**said["found"])
+            if "end" in said:
+                yield said["end"], said["refused"], found
+                numbers, found = numbers[1:], None
+        process.wait()
+        if numbers:
+            text = FAMILIES[family](choices(request.seed, family, numbers[0]))
+            died = f"exit {process.returncode}"
+            yield numbers[0], False, Difference(family, numbers[0], "the process died", died, text)
             numbers = numbers[1:]
+
+
+def made_smaller(request: Request, found: Difference) -> Difference:
+    """The smallest program found that still fails in a process of its own."""
+    process = request.worker(found.family, found.number, 1, True)
+    assert process.stdout is not None
+    lines = [json.loads(line) for line in process.stdout]
+    process.wait()
+    smaller = [Difference(**said["found"]) for said in lines if "found" in said]
+    for candidate in [*smaller[:-4:-1], found]:
+        alone = request.start("-c", candidate.text)
+        alone.communicate()
+        if alone.returncode:
+            return candidate
+    note = "(only after other programs in the same process)"
+    return replace(found, error=f"{found.error}\n{note}")
 
 
 def _parts(count: int, start: int, names: Sequence[str]) -> list[tuple[str, list[int]]]:
@@ -174,48 +209,49 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--family", choices=sorted(FAMILIES))
     parser.add_argument("--device", choices=["interpreter", "webgpu"], help="one, instead of both")
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
-    parser.add_argument("--small", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--small", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
-    numbers = list(range(asked.start, asked.start + asked.count))
     if asked.worker:
+        numbers = range(asked.start, asked.start + asked.count)
         work(asked.seed, asked.family, numbers, asked.device, asked.small)
         return 0
     names = [asked.family] if asked.family else list(FAMILIES)
+    request = Request(asked.seed, asked.device)
     ran: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     differ: dict[str, list[Difference]] = {name: [] for name in names}
 
     def part(of: tuple[str, list[int]]) -> None:
-        name, these = of
-        for said in _chunk(asked.seed, name, these, asked.device, True):
+        name, numbers = of
+        for _, was_refused, found in _results(request, name, numbers):
             ran[name] += 1
-            refused[name] += said["refused"]
-            if said["found"]:
-                differ[name].append(Difference(**said["found"]))
+            refused[name] += was_refused
+            if found is not None:
+                differ[name].append(found)
             total, bad = sum(ran.values()), sum(map(len, differ.values()))
-            if total % 50 == 0:
+            if total % 100 == 0:
                 print(f"{total} programs, {bad} differ", file=sys.stderr)
 
     with ThreadPoolExecutor(asked.jobs) as pool:
         list(pool.map(part, _parts(asked.count, asked.start, names)))
     for name in names:
-        _show(differ[name], asked.seed)
+        _show(request, differ[name])
     print(f"seed {asked.seed}")
     for name in names:
         print(f"{name:12} {ran[name]:6} ran {refused[name]:6} refused {len(differ[name]):6} differ")
     return 1 if any(differ.values()) else 0
 
 
-def _show(found: Sequence[Difference], seed: int) -> None:
-    """Each kind of difference by its shortest programs, and the numbers of the others."""
+def _show(request: Request, found: Sequence[Difference]) -> None:
+    """Some differences of each kind, made smaller, and the numbers of the others."""
     kinds: dict[str, list[Difference]] = {}
-    for d in found:
+    for d in sorted(found, key=lambda d: len(d.text)):
         kinds.setdefault(d.kind, []).append(d)
-    for same in kinds.values():
-        same.sort(key=lambda d: (len(d.text), d.number))
-        for d in same[:3]:
-            print(report(d, seed))
-        if same[3:]:
-            rest = ", ".join(str(n) for n in sorted(d.number for d in same[3:])[:20])
-            print(f"# {len(same) - 3} more like this: {rest}\n")
+    for kind, same in kinds.items():
+        for d in same[:_SHOWN]:
+            print(report(made_smaller(request, d), request.seed), flush=True)
+        if same[_SHOWN:]:
+            rest = sorted(d.number for d in same[_SHOWN:])
+            shown = ", ".join(map(str, rest[:30])) + (", ..." if rest[30:] else "")
+            print(f"# {len(rest)} more of {kind}: {shown}\n")
