@@ -58,9 +58,10 @@ class Builder:
     def let(self, text: str, exact: bool = True) -> str | None:
         """A step, `text` in the names of earlier ones; None if its value is too large or not
         finite. `exact`: exact arguments have exact results, if these are small enough."""
-        value = eval(text, {"xp": reference, "np": np, **self.values})
-        if value.size > self.most_elements or not _is_tame(value):
-            return None
+        with np.errstate(over="ignore"):
+            value = eval(text, {"xp": reference, "np": np, **self.values})
+            if value.size > self.most_elements or not _is_tame(value):
+                return None
         name = f"v{len(self.steps)}"
         self.steps.append((name, text))
         self.values[name] = value

@@ -42,15 +42,16 @@ def _use(b: Builder, x: str, axis: int, dtype: str, bounds: str) -> str | None:
     mode = c.pick(("fill", "clip", "wrap"))
     shape = b[x].shape
     if kind == 2:
+        mode = "clip" if mode == "wrap" else mode
         length = c.number(1, 4)
         whole = tuple(length if i == axis else d for i, d in enumerate(shape))
         i = _laid_out(b, "integers", bounds, whole, dtype)
-        return b.let(f"xp.take_along_axis({x}, {i}, {axis}, {mode!r})")
+        return b.let(f"xp.take_along_axis({x}, {i}, {axis}, mode={mode!r})")
     i = _laid_out(b, "integers", bounds, (c.pick((1, 2, 3, 6)),), dtype)
     if kind == 0:
-        return b.let(f"xp.take({x}, {i}, {axis}, {mode!r})")
+        return b.let(f"xp.take({x}, {i}, {axis}, mode={mode!r})")
     if kind == 1:
-        return b.let(f"xp.take({x}, {i}, None, {mode!r})")
+        return b.let(f"xp.take({x}, {i}, None, mode={mode!r})")
     key = i if axis == 0 else f"({'slice(None), ' * axis}{i})"
     if kind == 3:
         return b.let(f"xp.getitem({x}, {key})")

@@ -89,16 +89,16 @@ def _used(b: Builder, x: str, i: str) -> str | None:
         return b.let(f"xp.getitem({x}, {i})")
     if kind == 1:
         mode = c.pick(("clip", "wrap"))
-        return b.let(f"xp.take({x}, {i}, {axis}, {mode!r})")
+        return b.let(f"xp.take({x}, {i}, {axis}, mode={mode!r})")
     if kind == 2 and b[i].ndim == b[x].ndim:
         shape = [d for k, d in enumerate(b[i].shape) if k != axis]
         if shape == [d for k, d in enumerate(b[x].shape) if k != axis]:
-            return b.let(f"xp.take_along_axis({x}, {i}, {axis}, 'clip')")
+            return b.let(f"xp.take_along_axis({x}, {i}, {axis}, mode='clip')")
     if kind == 2 and b[i].ndim == b[x].ndim - 1:
         shape = [d for k, d in enumerate(b[x].shape) if k != axis]
         if shape == list(b[i].shape):
             at = f"xp.expand_dims({i}, {axis})"
-            return b.let(f"xp.take_along_axis({x}, {at}, {axis}, 'clip')")
+            return b.let(f"xp.take_along_axis({x}, {at}, {axis}, mode='clip')")
     if kind == 3:
         n = max(1, int(b[i].max()) + 1)
         return b.let(f"xp.one_hot({i}, {n})") if n <= 8 else None

@@ -8,7 +8,7 @@ import anneal.numpy as anp
 from anneal import nn
 
 _NN = frozenset({"softmax", "log_softmax", "logsumexp", "cross_entropy", "gelu", "softplus",
-                 "relu", "sigmoid"})  # fmt: skip
+                 "one_hot", "relu", "sigmoid"})  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

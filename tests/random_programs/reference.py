@@ -244,7 +244,7 @@ def _updated(how: str) -> Callable[[Data, Any, Any], Data]:
                                "min": np.minimum}  # fmt: skip
 
     def apply(x: Data, key: Any, v: Any) -> Data:
-        out = x.astype(_wide(x.dtype))
+        out = x.astype(_wide(x.dtype), order="C")
         numbers = np.arange(x.size).reshape(x.shape)
         named, inside = _named(numbers, key)
         values = np.broadcast_to(np.asarray(v).astype(x.dtype), named.shape)
