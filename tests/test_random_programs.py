@@ -41,8 +41,10 @@ def test_the_reference_gives_what_jax_gives() -> None:
             text = str(stored[key])
             got = record.results(text, reference, np.asarray)
             for i, g in enumerate(got):
-                want = stored[key.removesuffix("text") + str(i)]
-                assert not record.differs(g, want), f"{text}\n{g!r}\nin JAX {want!r}"
+                result = key.removesuffix("text") + str(i)
+                if result in stored.files:
+                    want = stored[result]
+                    assert not record.differs(g, want), f"{text}\n{g!r}\nin JAX {want!r}"
 
 
 def test_a_number_and_a_seed_make_a_program_again() -> None:

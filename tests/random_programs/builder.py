@@ -56,10 +56,14 @@ class Builder:
         return name
 
     def let(self, text: str, exact: bool = True) -> str | None:
-        """A step, `text` in the names of earlier ones; None if its value is too large or not
-        finite. `exact`: exact arguments have exact results, if these are small enough."""
+        """A step, `text` in the names of earlier ones; None if its dtypes do not meet or its value
+        is too large or not finite. `exact`: exact arguments have exact results, if these are small
+        enough."""
         with np.errstate(over="ignore"):
-            value = eval(text, {"xp": reference, "np": np, **self.values})
+            try:
+                value = eval(text, {"xp": reference, "np": np, **self.values})
+            except reference.NoCommonDtype:
+                return None
             if value.size > self.most_elements or not _is_tame(value):
                 return None
         name = f"v{len(self.steps)}"

@@ -120,7 +120,7 @@ def _slopes_agree(program: Program, inputs: Sequence[Data], device: str) -> None
     along = {i: rng.choice([-1.0, 1.0], inputs[i].shape) for i in wrt}
 
     def at(step: float) -> float:
-        moved = [x.astype(np.float64) + step * along[i] if i in along else x
+        moved = [np.asarray(x + step * along[i], np.float64) if i in along else x
                  for i, x in enumerate(inputs)]  # fmt: skip
         return float(_weighted(reference, program(reference, *moved)))
 

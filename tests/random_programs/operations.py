@@ -22,7 +22,8 @@ _SMOOTH_BINARY = (
     "xp.logaddexp({x}, {y})", "xp.hypot({x}, xp.add(xp.abs({y}), 0.5))",
 )  # fmt: skip
 _EXACT = {
-    "f": ("xp.floor({x})", "xp.ceil({x})", "xp.trunc({x})", "xp.isnan({x})", "xp.isfinite({x})"),
+    "f": ("xp.floor({x})", "xp.ceil({x})", "xp.trunc({x})", "xp.isnan({x})", "xp.isfinite({x})",
+          "xp.remainder({x}, 0.75)", "xp.floor_divide({x}, 0.75)", "xp.remainder({x}, -2.0)"),
     "i": ("xp.invert({x})", "xp.power({x}, 2)", "xp.remainder({x}, 3)", "xp.floor_divide({x}, 3)",
           "xp.left_shift({x}, 2)", "xp.right_shift({x}, 1)"),
     "u": ("xp.invert({x})", "xp.remainder({x}, 3)", "xp.floor_divide({x}, 3)"),

@@ -26,8 +26,12 @@ def __getattr__(name: str) -> Any:
 # -- dtypes ----------------------------------------------------------------------------------------
 
 
+class NoCommonDtype(TypeError):
+    """uint32 and signed integers, which 32 bits do not hold."""
+
+
 def _join(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
-    """JAX's promotion of two dtypes."""
+    """JAX's promotion of two dtypes. anneal's refusal is NoCommonDtype."""
     if a == b or b.kind == "b":
         return a
     if a.kind == "b":
@@ -38,7 +42,9 @@ def _join(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
     if a.kind == b.kind:
         return builtins.max(a, b, key=lambda d: d.itemsize)
     signed, unsigned = (a, b) if a.kind == "i" else (b, a)
-    return np.dtype(f"i{builtins.min(4, builtins.max(signed.itemsize, 2 * unsigned.itemsize))}")
+    if unsigned.itemsize == 4:
+        raise NoCommonDtype(f"{a} and {b}")
+    return np.dtype(f"i{builtins.max(signed.itemsize, 2 * unsigned.itemsize)}")
 
 
 def _weakly(dtype: np.dtype[Any] | None, x: Any) -> np.dtype[Any] | None:
@@ -50,15 +56,19 @@ def _weakly(dtype: np.dtype[Any] | None, x: Any) -> np.dtype[Any] | None:
     return dtype if dtype is not None and dtype.kind == "f" else np.dtype(np.float32)
 
 
+# Not what isinstance calls so: np.float64 is a float.
+_SCALARS = (bool, int, float)
+
+
 def promoted(*args: Any) -> np.dtype[Any]:
     """The dtype in which arguments meet."""
     out: np.dtype[Any] | None = None
     for x in args:
-        if not isinstance(x, bool | int | float):
+        if type(x) not in _SCALARS:
             kind = np.asarray(x).dtype.newbyteorder("=")
             out = kind if out is None else _join(out, kind)
     for x in args:
-        if isinstance(x, bool | int | float):
+        if type(x) in _SCALARS:
             out = _weakly(out, x)
     assert out is not None
     return out
