@@ -4,6 +4,7 @@ jax_programs.npz beside this file and prints what the reference gives otherwise.
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 
 FAMILIES = ("operations", "indices", "index_dtypes", "reductions")
 COUNT = 80
+FILE = Path(__file__).with_name("jax_programs.npz")
 # Elements of the largest result that is kept.
 MOST = 500
 
@@ -78,24 +80,43 @@ def main(count: int = COUNT) -> None:
     from tests.random_programs.choices import Choices
     from tests.random_programs.families import FAMILIES as MAKERS
 
-    out: dict[str, Any] = {}
+    recorded: list[tuple[str, list[np.ndarray[Any, Any]]]] = []
     for family in FAMILIES:
         for number in range(count if family != "reductions" else count // 5):
             text = MAKERS[family](Choices(Random(f"jax/{family}/{number}")))
-            key = f"{family}/{number}"
             try:
                 want = results(text, Jax(), jnp.asarray)
             except Exception as e:
-                print(f"{key}: JAX raises {e!r}"[:300], file=sys.stderr)
-                print(text, file=sys.stderr)
+                print(f"JAX raises {e!r}\n{text}"[:3000], file=sys.stderr)
                 continue
             got = results(text, reference, np.asarray)
-            bad = [i for i, (g, w) in enumerate(zip(got, want, strict=True)) if differs(g, w)]
-            for i in bad:
-                print(f"{key}, result {i}: {got[i]!r}, in JAX {want[i]!r}\n{text}", file=sys.stderr)
-            out[f"{key}/text"] = text
-            out |= {f"{key}/{i}": w for i, w in enumerate(want) if w.size <= MOST}
-    np.savez_compressed(Path(__file__).with_name("jax_programs.npz"), **out)
+            for g, w in zip(got, want, strict=True):
+                if differs(g, w):
+                    print(f"{g!r}, in JAX {w!r}\n{text}", file=sys.stderr)
+            recorded.append((text, [w for w in want if w.size <= MOST]))
+    flat = [w for _, ws in recorded for w in ws]
+    np.savez_compressed(
+        FILE, text=[text for text, _ in recorded], count=[len(ws) for _, ws in recorded],
+        dtype=[w.dtype.name for w in flat], shape=[str(w.shape) for w in flat],
+        values=np.concatenate([w.reshape(-1).astype(np.float64) for w in flat]),
+    )  # fmt: skip
+
+
+def read() -> list[tuple[str, list[np.ndarray[Any, Any]]]]:
+    """Every program's text, and JAX's results but for large ones, in order."""
+    with np.load(FILE) as stored:
+        values, place, out = stored["values"], 0, []
+        forms = zip(stored["dtype"].tolist(), stored["shape"].tolist(), strict=True)
+        for text, n in zip(stored["text"].tolist(), stored["count"].tolist(), strict=True):
+            found = []
+            for _ in range(n):
+                dtype, shape = next(forms)
+                shape = ast.literal_eval(shape)
+                size = int(np.prod(shape))
+                found.append(values[place : place + size].astype(dtype).reshape(shape))
+                place += size
+            out.append((text, found))
+    return out
 
 
 if __name__ == "__main__":

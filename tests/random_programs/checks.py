@@ -55,8 +55,8 @@ def _run(
             assert bound <= most, f"{kernel.name} binds {bound} buffers; {most} are allowed"
     arrays = [anp.array(x) for x in inputs] if donate else inputs
     got = compiled(*arrays)
-    for i in donate:
-        assert arrays[i].is_deleted(), f"argument {i} was donated and is not deleted"
+    for i in donate:  # a scalar may be a constant, which has no memory to give away
+        assert arrays[i].is_deleted() or not arrays[i].ndim, f"argument {i} was donated and is not deleted"
     return got
 
 
