@@ -67,7 +67,7 @@ def test_a_difference_is_found_made_smaller_and_printed(
     def family(c: Choices) -> str:
         return f"values = {[c.number(0, 9) for _ in range(c.number(1, 9))]}\nassert max(values) < 7"
 
-    monkeypatch.setitem(runner.FAMILIES, "buffers", family)
+    monkeypatch.setitem(FAMILIES, "buffers", family)
     number = next(n for n in range(99) if runner.run("buffers", runner.choices(0, "buffers", n)))
     runner.work(0, "buffers", [number], None, small=True)
     assert "values = [7]" in capfd.readouterr().out

@@ -59,7 +59,8 @@ def results(text: str, xp: Any, convert: Any) -> list[np.ndarray[Any, Any]]:
         native = [x.astype(x.dtype.newbyteorder("=")) for x in inputs]
         found.extend(np.asarray(v) for v in program(xp, *map(convert, native)))
 
-    exec(text.removeprefix(HEADER), {"np": np, "data": data, "checks": SimpleNamespace(agree=agree)})
+    names = {"np": np, "data": data, "checks": SimpleNamespace(agree=agree)}
+    exec(text.removeprefix(HEADER), names)
     return found
 
 

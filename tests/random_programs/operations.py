@@ -187,7 +187,7 @@ def _cast(b: Builder, x: str, dtypes: tuple[str, ...]) -> None:
 def _matmul(b: Builder, x: str, smooth: bool) -> None:
     c = b.c
     names = b.names() if smooth else [n for n in b.names() if n in b.exact]
-    known = [n for n in names if b[n].ndim and b[x].ndim and b[n].dtype.kind != "b"
-             and b[n].shape[max(0, b[n].ndim - 2)] == b[x].shape[-1] and b[n].ndim <= 2]  # fmt: skip
+    known = [n for n in names if b[n].ndim in (1, 2) and b[n].dtype.kind != "b"]
+    known = [n for n in known if b[x].ndim and b[n].shape[0] == b[x].shape[-1]]
     if known and b[x].dtype.kind != "b":
         b.let(f"xp.matmul({x}, {c.pick(known)})")

@@ -155,7 +155,7 @@ def _joined(f: Callable[..., Any]) -> Callable[..., Data]:
     return apply
 
 
-# -- functions that NumPy has not, or has otherwise --------------------------------------------------
+# -- functions that NumPy has not, or has otherwise -----------------------------------------------
 
 
 def astype(x: Data, dtype: str) -> Data:
@@ -168,19 +168,19 @@ def where(p: Data, a: Any, b: Any) -> Data:
 
 
 def clip(x: Data, low: Any, high: Any) -> Data:
-    return _TABLE["minimum"](_TABLE["maximum"](x, low), high)
+    return np.asarray(_TABLE["minimum"](_TABLE["maximum"](x, low), high))
 
 
 def logsumexp(x: Data, axis: Any = None, keepdims: bool = False) -> Data:
     wide = x.astype(np.float64)
     top = wide.max(axis, keepdims=True)
     out = top + np.log(np.exp(wide - top).sum(axis, keepdims=True))
-    return (out if keepdims else out.squeeze(axis)).astype(_floating(x.dtype))
+    return np.asarray((out if keepdims else out.squeeze(axis)).astype(_floating(x.dtype)))
 
 
 def log_softmax(x: Data, axis: int = -1) -> Data:
     wide = x.astype(np.float64)
-    return (wide - logsumexp(wide, axis, True)).astype(_floating(x.dtype))
+    return np.asarray((wide - logsumexp(wide, axis, True)).astype(_floating(x.dtype)))
 
 
 def softmax(x: Data, axis: int = -1) -> Data:
@@ -255,42 +255,26 @@ def _updated(how: str) -> Callable[[Data, Any, Any], Data]:
 
     def apply(x: Data, key: Any, v: Any) -> Data:
         out = x.astype(_wide(x.dtype), order="C")
-        numbers = np.arange(x.size).reshape(x.shape)
-        named, inside = _named(numbers, key)
+        flat, named = out.reshape(-1), _named(x, key)
         values = np.broadcast_to(np.asarray(v).astype(x.dtype), named.shape)
-        flat = out.reshape(-1)
-        for at, value, ok in zip(named.reshape(-1), values.reshape(-1), inside.reshape(-1),
-                                 strict=True):  # fmt: skip
-            if ok:
+        for at, value in zip(named.reshape(-1), values.reshape(-1), strict=True):
+            if at >= 0:
                 flat[at] = value if how == "set" else combine[how](flat[at], value)
         return out.astype(x.dtype)
 
     return apply
 
 
-def _named(numbers: Data, key: Any) -> tuple[Data, Data]:
-    """The flat numbers of the elements that a key names, and whether they are inside."""
+def _named(x: Data, key: Any) -> Data:
+    """The flat numbers of the elements that a key names, -1 outside: around what index arrays
+    index is a rim of these."""
     keys = list(key) if isinstance(key, tuple) else [key]
-    inside, axis, clipped = np.asarray(True), 0, []
-    for k in keys:
-        if _is_array(k):
-            n = numbers.shape[axis]
-            wrapped = _wrapped(k, n)
-            clipped.append(np.clip(wrapped, 0, n - 1))
-        else:
-            clipped.append(k)
-        axis += 1
-    named = np.asarray(numbers[tuple(clipped)])
-    for j, k in enumerate(keys):  # where a clipped index moved, the update is outside
-        if _is_array(k):
-            n = numbers.shape[j]
-            padded = np.full([d + 2 if i == j else d for i, d in enumerate(numbers.shape)], False)
-            padded[tuple(slice(1, -1) if i == j else slice(None)
-                         for i in range(numbers.ndim))] = True  # fmt: skip
-            probe = [*clipped]
-            probe[j] = np.clip(_wrapped(k, n), -1, n) + 1
-            inside = inside & padded[tuple(probe)]
-    return named, np.broadcast_to(inside, named.shape)
+    keys += [slice(None)] * (x.ndim - len(keys))
+    rim = [(1, 1) if _is_array(k) else (0, 0) for k in keys]
+    numbers = np.pad(np.arange(x.size).reshape(x.shape), rim, constant_values=-1)
+    places = [np.clip(_wrapped(k, n), -1, n) + 1 if _is_array(k) else k
+              for k, n in zip(keys, x.shape, strict=True)]  # fmt: skip
+    return np.asarray(numbers[tuple(places)])
 
 
 def argsort(x: Data, axis: int = -1) -> Data:

@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from random import Random
-from typing import Any
 
 from tests.random_programs.choices import Choices, shrink
 from tests.random_programs.families import FAMILIES
