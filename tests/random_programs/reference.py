@@ -203,7 +203,7 @@ def sigmoid(x: Data) -> Data:
 def relu(x: Data) -> Data:
     return np.maximum(x, np.zeros((), x.dtype))
 
-
+    return np.asarray(np.maximum(x, np.zeros((), x.dtype)))
 def _wrapped(i: Any, n: int) -> Data:
     i = np.asarray(i).astype(np.int64)
     return np.where(i < 0, i + n, i)
@@ -278,7 +278,7 @@ def _named(x: Data, key: Any) -> Data:
 
 
 def argsort(x: Data, axis: int = -1) -> Data:
-    return np.argsort(x, axis, kind="stable").astype(np.int32)
+    return np.asarray(np.argsort(x, axis, kind="stable")).astype(np.int32)
 
 
 def _arg(f: Callable[..., Any]) -> Callable[..., Data]:
