@@ -201,17 +201,17 @@ def sigmoid(x: Data) -> Data:
 
 
 def relu(x: Data) -> Data:
-    return np.maximum(x, np.zeros((), x.dtype))
-
     return np.asarray(np.maximum(x, np.zeros((), x.dtype)))
+
+
 def _wrapped(i: Any, n: int) -> Data:
     i = np.asarray(i).astype(np.int64)
-    return np.where(i < 0, i + n, i)
+    return np.asarray(np.where(i < 0, i + n, i))
 
 
 def _filled(out: Data, inside: Data) -> Data:
     kind = out.dtype.kind
-    fill: Any = (np.nan if kind == "f" else kind == "b" if kind == "b" else
+    fill: Any = (np.nan if kind == "f" else True if kind == "b" else
                  np.iinfo(out.dtype).min if kind == "i" else np.iinfo(out.dtype).max)
     return np.where(inside, out, np.asarray(fill).astype(out.dtype))
 
@@ -291,7 +291,7 @@ def arange(n: int) -> Data:
 
 
 def one_hot(i: Data, n: int) -> Data:
-    return (i[..., None] == np.arange(n)).astype(np.float32)
+    return np.asarray(i[..., None] == np.arange(n)).astype(np.float32)
 
 
 def power(x: Data, n: int) -> Data:
