@@ -32,7 +32,7 @@ def agree(
 ) -> None:  # fmt: skip
     """`program(xp, *inputs)` gives on every device what it gives in NumPy. `how`: "eager", "jit",
     or "grad", which compares slopes too. With `most_buffers`, no kernel binds more."""
-    want = program(reference, *inputs)
+    want = program(reference, *[x.astype(x.dtype.newbyteorder("=")) for x in inputs])
     for device in devices:
         with anneal.default_device(device), _buffers(most_buffers), _refusals(device):
             got = _run(program, inputs, how, donate, most_buffers if device == "webgpu" else None)
