@@ -14,10 +14,10 @@ from tests.random_programs.choices import Choices, shrink
 from tests.random_programs.families import FAMILIES
 from tests.records import script
 
-# What fits a CI run: some ten seconds of each second family.
-_COUNTS = {"operations": 45, "indices": 40, "index_dtypes": 50, "buffers": 30, "donation": 80,
-           "reductions": 30}  # fmt: skip
-_AT_ONCE = 10
+# Half a minute of one core in all.
+_COUNTS = {"operations": 100, "indices": 80, "index_dtypes": 100, "buffers": 60, "donation": 160,
+           "reductions": 60}  # fmt: skip
+_AT_ONCE = 20
 
 
 @pytest.mark.parametrize("start, family", [
