@@ -18,6 +18,13 @@ def positive(seed: int, *shape: int) -> Data:
     return (np.random.default_rng(seed).random(shape) + 0.5).astype(np.float32)
 
 
+def spread(seed: int, *shape: int) -> Data:
+    """From 0.5 to 1.5, evenly, in random order: the greatest and least are clear."""
+    n = int(np.prod(shape))
+    places = np.random.default_rng(seed).permutation(n).reshape(shape)
+    return (0.5 + (places + 0.5) / max(n, 1)).astype(np.float32)
+
+
 def quarters(seed: int, *shape: int, dtype: str = "float32") -> Data:
     """Multiples of 1/4 from -3 to 3: sums and products of few are exact."""
     return (np.random.default_rng(seed).integers(-12, 13, shape) / 4).astype(dtype)

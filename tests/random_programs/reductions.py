@@ -42,7 +42,7 @@ def _nested(b: Builder) -> list[str]:
     c = b.c
     shape = _shape(c)
     args = ", ".join(map(str, shape))
-    x = b.input(f"data.positive({c.number(0, 99)}, {args})")
+    x = b.input(f"data.spread({c.number(0, 99)}, {args})")
     x = _elementwise(b, x)
     kept = [x]
     for _ in range(c.number(2, 3)):
