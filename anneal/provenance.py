@@ -32,6 +32,8 @@ T = TypeVar("T", bound=Hashable)
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _CLI = _PACKAGE + "cli" + os.sep  # the train commands are programs like a user's
 _is_ours: dict[str, bool] = {}
+# Lines that one node may have, the first ones: a program that repeats itself stays linear.
+_MOST_LINES = 64
 # What nobody computes: given, or written into whatever reads it.
 _GIVEN = frozenset({ops.CONST, ops.PARAM, ops.BUFFER, ops.VAR})
 
@@ -136,10 +138,10 @@ def note(u: UOp, origins: Origins) -> None:
         _spread(u, origins, trace)
         return
     if type(known) is not _Told:
-        new = tuple([o for o in origins if o not in known])
+        new = [o for o in origins if o not in known] if len(known) < _MOST_LINES else ()
         if not new:
             return
-        origins = known + new
+        origins = (*known, *new)
     todo = [u]
     while todo:  # what the call that made `u` made with it
         n = todo.pop()

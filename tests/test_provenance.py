@@ -121,6 +121,15 @@ def test_what_a_call_is_given_is_not_of_its_line() -> None:
     assert double.endswith("  # given.py:3, given.py:4")
 
 
+def test_one_expression_on_hundreds_of_lines_is_of_the_first() -> None:
+    """Or each of them would cost as much as there are."""
+    f = function("long.py", "y = x\n" + "y = y + x * x\n" * 300 + "return y.sum()")
+    for program in (f, anneal.grad(f)):
+        lowered = anneal.jit(program).lower(X)
+        assert max(map(len, lowered.graph.lines.values())) == 64
+        assert {"long.py:3", "long.py:66"} <= shown(lowered.as_text())
+
+
 def test_lines_that_become_one_by_a_rule_are_both_kept() -> None:
     f = function("rules.py", "a = x * 1 + 3\nb = x + 3\nreturn a * b")
     assert shown(anneal.jit(f).lower(np.arange(8)).as_text("kernels")) == {

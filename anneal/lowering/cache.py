@@ -131,7 +131,7 @@ def _put(db: sqlite3.Connection, key: str, text: bytes) -> None:
 def _version() -> str:
     """A digest of the compiler's own text: another version makes other plans."""
     root = Path(__file__).parent.parent
-    digest = blake2b(digest_size=16)
+    digest = blake2b((root / "provenance.py").read_bytes(), digest_size=16)
     for room in ("lowering", "rules", "uop", "wgsl"):
         for path in sorted((root / room).glob("*.py")):
             digest.update(path.read_bytes())

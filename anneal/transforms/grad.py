@@ -140,11 +140,12 @@ def _accumulate(found: dict[UOp, UOp], u: UOp, g: UOp, wrt: Sequence[UOp]) -> No
     old = found.get(u)
     if old is not None:
         dtype = wider(old.dtype, g.dtype)
-        both = lines_of(old) + lines_of(g)
-        g = old.cast(dtype) + g.cast(dtype)
-    derive(g, u, "backward")
-    if old is not None and not lines_of(g):  # `u` is an argument, which no line made
-        note(g, tuple(dict.fromkeys(both)))
+        added, g = g, old.cast(dtype) + g.cast(dtype)
+        derive(g, u, "backward")
+        if not lines_of(g):  # no line made `u`, an argument
+            note(g, lines_of(added) or lines_of(old))
+    else:
+        derive(g, u, "backward")
     found[u] = g
 
 
