@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -18,10 +19,12 @@ import anneal
 import anneal.numpy as anp
 from anneal import provenance
 from anneal.errors import ConcretizationTypeError, NonDifferentiableError, UnexpectedTracerError
+from anneal.lowering.split import split_long
 from anneal.provenance import Lines, Table, lines_of, recording
 from anneal.uop import dtypes, ops
-from anneal.uop.uop import Graph, Origin, UOp, const, live_nodes, param
+from anneal.uop.uop import Graph, Origin, UOp, const, live_nodes, param, scatter
 
+A, B, C = (Origin("a.py", n) for n in (1, 2, 3))
 DEVICES = ["interpreter", "webgpu"]
 X = np.linspace(0.1, 1.0, 8, dtype=np.float32)
 
@@ -137,6 +140,63 @@ def test_lines_that_become_one_by_a_rule_are_both_kept() -> None:
     }
 
 
+def test_a_reduction_of_a_reduction_is_of_both_lines() -> None:
+    f = function("sums.py", "a = x.sum(1)\nreturn a.sum()")
+    assert "forward: sums.py:2, 3" in anneal.jit(f).lower(SQUARE).as_text("kernels")
+
+
+def test_all_kernels_of_a_long_sum_are_of_its_line() -> None:
+    text = anneal.jit(function("long.py", "return x.sum()")).lower(anp.ones(100_000)).as_text(
+        "kernels")  # fmt: skip
+    assert text.count(" grid ") == text.count("    forward: long.py:2") == 2
+
+
+def test_a_scatter_into_a_sum_is_of_both_lines() -> None:
+    base, rows = param(dtypes.float32, (70_000,)), param(dtypes.float32, (6,))
+    added = scatter("add", param(dtypes.int32, (6,)), rows, 0, 70_000)
+    table = Table({added: (A,), base + added: (B,)})
+    (out,) = split_long([base + added], table.carry)
+    assert out.op is ops.SCATTER and out.src[2] is not base
+    assert set(table.of(out)) == {A, B}
+
+
+def test_what_a_mask_becomes_is_of_its_readers_line() -> None:
+    body = "h = anneal.nn.relu(x)\ny = anp.where(x <= 0, anp.exp(h), h)\nreturn h, y"
+    lowered = anneal.jit(function("relu.py", body)).lower(X)
+    assert "    forward: relu.py:2, 3" in lowered.as_text("kernels")
+
+
+PROGRAMS = {
+    "layers": LAYERS,
+    "sum": "y = x * x\nreturn (y + anp.sin(x)).sum()",
+    "relu": "h = anneal.nn.relu(x @ x.T)\ny = anneal.nn.relu(h @ x)\nreturn (y * y).mean()",
+    "softmax": "return anneal.nn.log_softmax(x)[:, 0].sum() + anp.max(x)",
+    "rows": "return (x[1:] * anp.sort(x[0]) + anp.cumsum(x, 1)[::-1][1:]).sum()",
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_node_and_kernel_has_a_line_of_the_program(name: str) -> None:
+    f = function(f"{name}.py", PROGRAMS[name])
+    for run in (f, anneal.grad(f), anneal.value_and_grad(anneal.checkpoint(f))):
+        lowered = anneal.jit(run).lower(SQUARE)
+        lines = lowered.graph.lines
+        for u in lowered.graph.nodes():
+            known = {o.file for o in lines.get(u, ())}
+            assert known == {f"{name}.py"} or (not known and not u.src), u
+        kernels = Lines(lowered.graph)
+        for launch in lowered.plan.launches:
+            assert kernels.of(launch.made)
+
+
+def test_a_value_that_python_branches_on_has_its_line() -> None:
+    f = function("branch.py", "a = anp.exp(x).sum()\nif a > 1:\n    a = a * 2\nreturn a")
+    with anneal.profile() as p:
+        anneal.grad(f)(X)
+    assert len(p.rows) > 1
+    assert all(row["lines"] for row in p.rows)
+
+
 # -- programs of the same body ---------------------------------------------------------------------
 
 
@@ -177,6 +237,15 @@ def test_derivatives_of_programs_of_one_body(transform: str, how: str) -> None:
             text = run.lower(x).as_text("kernels")
             assert "backward: " in text and ("recomputed: " in text) == (transform == "checkpoint")
             assert {s for s in shown(text) if not s.startswith(__file__)} == set(want)
+
+
+def test_a_constant_after_an_inner_trace_is_the_outer_ones() -> None:
+    held = function("eager.py", "return anp.zeros(8) + 3")(X)
+    layer = anneal.checkpoint(function("inner.py", "return anp.exp(x)"))
+    f = program("outer.py", "def f(x):\n    h = layer(x)\n    return h * (anp.zeros(8) + 3)",
+                layer=layer)["f"]  # fmt: skip
+    assert shown(anneal.jit(f).lower(X).as_text()) == {"inner.py:2", "outer.py:3"}
+    assert lines_of(held.uop) == (Origin("eager.py", 2),)
 
 
 def test_vjp_of_programs_of_one_body() -> None:
@@ -309,6 +378,11 @@ def test_a_leak_into_another_trace_says_whose_argument_it_is() -> None:
 # -- the tables ------------------------------------------------------------------------------------
 
 
+def sizes() -> tuple[int, int, int]:
+    gc.collect()
+    return live_nodes(), len(provenance._known), len(provenance._arguments)
+
+
 def test_exceptions_leave_no_table_behind() -> None:
     def fails(x: Any) -> Any:
         _ = anp.zeros(5) + x
@@ -320,10 +394,10 @@ def test_exceptions_leave_no_table_behind() -> None:
 
     for transform in (anneal.jit, anneal.grad, anneal.checkpoint):
         settles(transform)
-        before = live_nodes(), len(provenance._known), len(provenance._arguments)
+        before = sizes()
         for _ in range(20):
             settles(transform)
-        assert (live_nodes(), len(provenance._known), len(provenance._arguments)) == before
+        assert sizes() == before
         assert provenance._trace() is None
 
 
@@ -343,7 +417,7 @@ def test_loops_leave_no_lines_behind() -> None:
     for _ in range(30):
         w = step(w) - 0.1 * slope(w)
         w.block_until_ready()
-        counts.append(len(provenance._known))
+        counts.append(sizes())
     assert counts[10] == counts[-1]
 
 
@@ -363,9 +437,6 @@ def test_threads_trace_one_body_at_once() -> None:
     for t in threads:
         t.join()
     assert found == {file: {f"{file}:3", f"{file}:5"} for file in ("one.py", "two.py")}
-
-
-A, B, C = (Origin("a.py", n) for n in (1, 2, 3))
 
 
 def test_a_table_carries_what_stands_for_what() -> None:

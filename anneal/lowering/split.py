@@ -45,6 +45,7 @@ def at_once(outputs: Sequence[UOp], carry: Carry) -> list[UOp]:
                 x = inner.src[0]
                 kept = [i for i in range(x.ndim) if i not in inner.arg[1]]
                 new = x.reduce(how, (*inner.arg[1], *(kept[a] for a in axes)))
+                carry(u.src[0], new)
         done[u] = new
         carry(u, new)
     return [done[u] for u in outputs]
@@ -75,7 +76,7 @@ def split_long(outputs: Sequence[UOp], carry: Carry) -> list[UOp]:
                 nothing = const(identity(u.arg[0], u.dtype), u.dtype).expand(u.shape)
                 new = _scatter(new, nothing, number)
             elif u.op is ops.ADD:
-                new = _scatter_to_the_other(u, new, uses, done, number)
+                new = _scatter_to_the_other(u, new, uses, done, number, carry)
         done[u] = new
         carry(u, new)
     return [done[u] for u in outputs]
@@ -169,13 +170,15 @@ def _scatter(u: UOp, before: UOp, number: int) -> UOp:
 
 
 def _scatter_to_the_other(
-    u: UOp, new: UOp, uses: Mapping[UOp, int], done: Mapping[UOp, UOp], number: int
+    u: UOp, new: UOp, uses: Mapping[UOp, int], done: Mapping[UOp, UOp], number: int, carry: Carry
 ) -> UOp:
     """A sum with a long scatter that nothing else wants: it begins with the other summand."""
     for s, other in (u.src, u.src[::-1]):
         if s.op is ops.SCATTER and s.arg[0] == "add" and _is_long_scatter(s) and uses[s] == 1:
             before = done[other].expand(s.shape)
-            return _scatter(rebuild(s, tuple([done[x] for x in s.src])), before, number)
+            out = _scatter(rebuild(s, tuple([done[x] for x in s.src])), before, number)
+            carry(s, out)
+            return out
     return new
 
 

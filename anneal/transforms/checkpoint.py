@@ -15,7 +15,7 @@ from typing import Any
 
 from anneal import tree
 from anneal.array import Array
-from anneal.provenance import called
+from anneal.provenance import called, carry
 from anneal.transforms import trace
 from anneal.transforms.jit import marked_arguments, split_static, with_static
 from anneal.uop import ops
@@ -76,5 +76,9 @@ def _marked(graph: Graph, given: Sequence[UOp]) -> list[UOp]:
     back = dict(zip(params, given, strict=True))
     sources = dict.fromkeys(back.get(s, s) for s in (*params, *captured))
     done = called(graph, given)
-    return [UOp(ops.CHECKPOINT, u.dtype, (u, *sources)) if r in inside and r.dtype.is_float else u
-            for u, r in zip(done, roots, strict=True)]  # fmt: skip
+    results = [UOp(ops.CHECKPOINT, u.dtype, (u, *sources))
+               if r in inside and r.dtype.is_float else u
+               for u, r in zip(done, roots, strict=True)]  # fmt: skip
+    for u, marked in zip(done, results, strict=True):
+        carry(u, marked)
+    return results
