@@ -19,6 +19,7 @@ import anneal
 import anneal.numpy as anp
 from anneal import provenance
 from anneal.errors import ConcretizationTypeError, NonDifferentiableError, UnexpectedTracerError
+from anneal.lowering.rangeify import without_masks
 from anneal.lowering.split import split_long
 from anneal.provenance import Lines, Table, lines_of, recording
 from anneal.uop import dtypes, ops
@@ -160,10 +161,15 @@ def test_a_scatter_into_a_sum_is_of_both_lines() -> None:
     assert set(table.of(out)) == {A, B}
 
 
-def test_what_a_mask_becomes_is_of_its_readers_line() -> None:
-    body = "h = anneal.nn.relu(x)\ny = anp.where(x <= 0, anp.exp(h), h)\nreturn h, y"
-    lowered = anneal.jit(function("relu.py", body)).lower(X)
-    assert "    forward: relu.py:2, 3" in lowered.as_text("kernels")
+def test_who_asks_a_rectified_value_for_its_mask_keeps_its_line() -> None:
+    x, other = param(dtypes.float32, (6,)), param(dtypes.float32, (6,))
+    mask = (x < 0) | x.eq(0)
+    h = mask.where(0, x)
+    y = mask.where(other, h)
+    table = Table({mask: (A,), h: (B,), y: (C,)})
+    _, new = without_masks([h, y], table.carry)
+    assert new.src[0] is h.eq(0)
+    assert table.of(new) == table.of(new.src[0]) == (C,)
 
 
 PROGRAMS = {
