@@ -6,7 +6,8 @@ no node has lines; tables have them.
 * What depends on a trace's arguments is that trace's alone, and an eager expression is whoever's
   who holds it: one weak table.
 * What else is made in a trace, constants above all, is in a table of the trace (`recording`): other
-  programs make the same nodes.
+  programs make the same nodes. What it captures keeps its lines if it is computed from data; a
+  constant is of the line that reads it.
 * A Graph has the lines of its nodes, and who transforms one carries them (`Table`). Plans outlive
   graphs and are shared by all of one structure: they name nodes by position, and `Lines` are those
   of the graph in hand.

@@ -2,8 +2,8 @@
 
 In: root nodes and a RuleSet (compiled from `.upat` files by `uop/upat.py`). Out: the rewritten
 roots, of the same shapes and dtypes. Iterative: a chain of 50,000 nodes is no deeper for Python
-than one of five. Who wants to know what happened passes `record`, who
-knows where nodes come from passes `carry`; nobody else pays for it.
+than one of five. Who wants to know what happened passes `record`, who knows where nodes come from
+`carry`; nobody else pays for it.
 """
 
 from __future__ import annotations
