@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
 from anneal import errors
-from anneal.provenance import user_origin
+from anneal.provenance import made
 from anneal.realization import HostBuffer, computed, describe, execute, is_known, read
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
@@ -39,16 +39,8 @@ MOST_PENDING = 1000
 
 
 def make(uop: UOp, weak_type: bool = False) -> Array:
-    """An Array of `uop`; the nodes below it that have no origin get the user's line."""
-    if uop.origin is None:
-        origin = user_origin()
-        if origin is not None:
-            todo = [uop]
-            while todo:
-                u = todo.pop()
-                if u.origin is None:
-                    u.origin = origin
-                    todo.extend(u.src)
+    """An Array of `uop`, made by the user's line, as is what of it no line has made."""
+    made(uop)
     out = Array(uop, weak_type)
     if uop.depth > MOST_PENDING and not uop.traced:
         realize((out,))

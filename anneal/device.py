@@ -6,10 +6,11 @@ compiles nothing. Callers pass graphs whose data are inputs (`realization.close_
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from anneal import config, errors
 from anneal.lowering.limits import Limits
 from anneal.profiling import profiled, record
+from anneal.provenance import Lines
 from anneal.stats import count
 from anneal.uop.uop import Graph
 
@@ -35,9 +37,10 @@ class Storage(Protocol):
 
 
 class Executable(Protocol):
-    """A compiled graph: storages of its inputs to storages of its outputs."""
+    """A compiled structure: storages of a graph's inputs to storages of its outputs. Profiles say
+    `lines`, the caller's graph's: another one of the structure may have been compiled."""
 
-    def __call__(self, inputs: Sequence[Any]) -> list[Any]: ...
+    def __call__(self, inputs: Sequence[Any], lines: Lines | None = None) -> list[Any]: ...
 
 
 class Device(Protocol):
@@ -92,19 +95,19 @@ class Interpreter:
         from anneal.uop.symbolic import simplify
 
         outputs = simplify(graph.outputs)
-        position = {p: i for i, p in enumerate(graph.inputs)}
-        origins = tuple(dict.fromkeys(u.origin for u in graph.nodes()
-                                      if u.origin is not None and u.traced))  # fmt: skip
+        params = graph.inputs  # what is kept for every graph of the structure: not its lines
+        position = {p: i for i, p in enumerate(params)}
 
-        def run(inputs: Sequence[Any]) -> list[HostStorage]:
+        def run(inputs: Sequence[Any], lines: Lines | None = None) -> list[HostStorage]:
             inputs = [s if type(s) is HostStorage else HostStorage(read(s)) for s in inputs]
             start = time.perf_counter()
             values = {
                 p: s.data.reshape(tuple(d for d in p.shape if isinstance(d, int)))
-                for p, s in zip(graph.inputs, inputs, strict=True)
+                for p, s in zip(params, inputs, strict=True)
             }
             made = iter(evaluate([u for u in outputs if u not in position], values))
             if profiled():
+                origins = lines.whole() if lines is not None else ()
                 record("interpreted graph", 0, 0, origins, time.perf_counter() - start)
             return [inputs[position[u]] if u in position else HostStorage(next(made))
                     for u in outputs]  # fmt: skip
@@ -218,7 +221,7 @@ def read(storage: Any) -> np.ndarray[Any, Any]:
     return _home(storage).read(storage)
 
 
-def compile(graph: Graph, donate: frozenset[int]) -> Executable:
+def compile(graph: Graph, donate: frozenset[int]) -> Callable[[Sequence[Any]], list[Any]]:
     """Compiles `graph` for the device in force, once for every structure."""
     device = current()
     bounds = limits()
@@ -227,7 +230,7 @@ def compile(graph: Graph, donate: frozenset[int]) -> Executable:
     if known is None:
         known = _compiled[key] = device.compile(graph, donate, bounds)
         count("graphs_compiled")
-    return known
+    return functools.partial(known, lines=Lines(graph))
 
 
 def report() -> dict[str, Any]:

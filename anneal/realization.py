@@ -6,21 +6,17 @@ also the errors for values that are not there yet (inside `jit`), or no longer (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from anneal import errors
-from anneal.provenance import user_origin
+from anneal import errors, provenance
+from anneal.provenance import argument, lines_of, user_origin
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
-from anneal.uop.uop import Graph, Shape, UOp, buffer, param, substitute, toposort
+from anneal.uop.uop import Graph, Origins, Shape, UOp, buffer, param, substitute, toposort
 
 if TYPE_CHECKING:
     import numpy as np
-
-# The phase of a PARAM's origin, whose `rule` is then the path of the argument and its function.
-ARGUMENT = "argument"
-LEAKED = "argument of a finished trace"
 
 
 class _Described(Protocol):
@@ -93,7 +89,7 @@ def _bound(u: UOp, error: type[errors.ConcretizationTypeError], what: str) -> UO
         missing = [n for n in nodes if n.op is ops.PARAM and n.value is None]
         if missing:
             raise _unknown(top, missing, error, what)
-        u = substitute([u], values)[0]
+        u = substitute([u], values, provenance.carry)[0]
     return u
 
 
@@ -115,7 +111,6 @@ def execute(roots: Sequence[UOp]) -> None:
     for u, storage in zip(roots, storages, strict=True):
         storage.shared = True  # with every Array of this node: interning makes them one
         u.value = buffer(storage, u.dtype, u.shape)
-        u.value.origin = u.origin
 
 
 # Recent scalars on the device: learning rates, step counts, seeds. Few bytes each, dropped at once.
@@ -156,20 +151,27 @@ def _is_held(u: UOp) -> bool:
     return u.value is not None and not u.traced
 
 
-def close_over(roots: Sequence[UOp], inputs: Sequence[UOp] = ()) -> tuple[Graph, list[UOp]]:
+def close_over(
+    roots: Sequence[UOp], inputs: Sequence[UOp] = (), lines: Mapping[UOp, Origins] | None = None
+) -> tuple[Graph, list[UOp]]:
     """The graph of `roots` as a function of data: after `inputs` come fresh PARAMs in the place of
     the BUFFERs, which are returned in that order. Untraced nodes that hold their value count as it.
+    `lines`: what made the nodes, if they are a closed graph's.
     """
     mapping: dict[UOp, UOp] = {}
     leaves: dict[UOp, UOp] = {}
-    for u in toposort(roots, stop=_is_held):
+    order = toposort(roots, stop=_is_held)
+    for u in order:
         held = u if u.op is ops.BUFFER else None if u.traced else u.value
         if held is not None:
             if held not in leaves:
                 leaves[held] = param(held.dtype, held.shape)
             mapping[u] = leaves[held]
-    outputs = substitute(roots, mapping)
-    return Graph((*inputs, *leaves.values()), tuple(outputs)), list(leaves)
+    old_lines = provenance.tell(order) if lines is None else lines
+    if not mapping:
+        return Graph(tuple(inputs), tuple(roots), old_lines), []
+    outputs, new_lines = provenance.substituted(roots, mapping, old_lines)
+    return Graph((*inputs, *leaves.values()), tuple(outputs), new_lines), list(leaves)
 
 
 def device_storages(leaves: Sequence[UOp]) -> list[Any]:
@@ -226,12 +228,13 @@ def _unknown(
     u: UOp, params: Sequence[UOp], error: type[errors.ConcretizationTypeError], what: str
 ) -> Exception:
     """The error for reading `u`, which depends on `params`, whose values are not known."""
-    leaked = [p for p in params if p.origin is None or p.origin.phase == LEAKED]
+    leaked = [p for p in params if (known := argument(p)) is None or known.ended]
     if leaked:
         return errors.UnexpectedTracerError(leak_message(u, leaked))
-    names = [p.origin.rule or "an argument" for p in params if p.origin is not None]
+    names = [known.name for p in params if (known := argument(p)) is not None]
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    made = "" if u.origin is None or u in params else f" made at {u.origin.file}:{u.origin.line}"
+    places = places_of(u)
+    made = f" made at {places}" if places else ""
     here = user_origin()
     at = f" at {here.file}:{here.line}" if here is not None else ""
     return error(
@@ -249,10 +252,19 @@ _FIXES = {
 }
 
 
+def places_of(u: UOp) -> str:
+    """The lines that made `u`, as `file:1, file:2`; "" where none is known."""
+    return ", ".join(dict.fromkeys(f"{o.file}:{o.line}" for o in lines_of(u)))
+
+
 def leak_message(u: UOp, params: Sequence[UOp]) -> str:
     """Says where an array of a finished trace came from."""
-    who = next((p.origin.rule for p in params if p.origin is not None), "an argument") or ""
-    at = f" It was made at {u.origin.file}:{u.origin.line}." if u.origin is not None else ""
+    known = argument(params[0])
+    who = known.name if known is not None else "an argument"
+    places = places_of(u)
+    if not places and known is not None and known.origin is not None:
+        places = f"{known.origin.file}:{known.origin.line}"
+    at = f" It was made at {places}." if places else ""
     return (
         f"an array {describe(u)} was used after the trace that it belongs to had ended: it depends "
         f"on {who}.{at} Return it from the function instead of storing it in a global, an "

@@ -21,7 +21,7 @@ from anneal import config
 from anneal.lowering.plan import Kernel, Launch, Param, Plan, Slot
 from anneal.stats import count
 from anneal.uop import dtypes
-from anneal.uop.uop import Graph, Origin
+from anneal.uop.uop import Graph
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ _BUSY_SECONDS = 2.0
 
 
 def load(graph: Graph, key: str) -> Plan | None:
-    """The Plan stored for `graph` under `key`; its kernels get the lines of this graph's nodes."""
+    """The Plan stored for `graph` under `key`."""
     text = _with_database(lambda db: _get(db, key))
     if text is None:
         return None
@@ -45,9 +45,9 @@ def load(graph: Graph, key: str) -> Plan | None:
     return plan
 
 
-def store(graph: Graph, key: str, plan: Plan) -> None:
+def store(key: str, plan: Plan) -> None:
     """Keeps `plan` for the next process."""
-    text = zlib.compress(json.dumps(_encode(plan, graph)).encode(), 1)
+    text = zlib.compress(json.dumps(_encode(plan)).encode(), 1)
     _with_database(lambda db: _put(db, key, text))
 
 
@@ -131,7 +131,7 @@ def _put(db: sqlite3.Connection, key: str, text: bytes) -> None:
 def _version() -> str:
     """A digest of the compiler's own text: another version makes other plans."""
     root = Path(__file__).parent.parent
-    digest = blake2b(digest_size=16)
+    digest = blake2b((root / "provenance.py").read_bytes(), digest_size=16)
     for room in ("lowering", "rules", "uop", "wgsl"):
         for path in sorted((root / room).glob("*.py")):
             digest.update(path.read_bytes())
@@ -141,42 +141,41 @@ def _version() -> str:
 # -- plans as JSON ---------------------------------------------------------------------------------
 
 
-def _encode(plan: Plan, graph: Graph) -> dict[str, Any]:
-    """Identical kernels once; lines as positions of the graph's nodes that have them."""
+def _encode(plan: Plan) -> dict[str, Any]:
+    """Identical kernels once."""
     kernels = list(dict.fromkeys(launch.kernel for launch in plan.launches))
     number = {k: i for i, k in enumerate(kernels)}
-    line: dict[Origin, int] = {}
-    for i, u in enumerate(graph.nodes()):
-        if u.origin is not None:
-            line.setdefault(u.origin, i)
     return {
         "slots": [[s.dtype.name, s.size, s.kind, s.position, s.alias] for s in plan.slots],
         "kernels": [[k.name, k.source, k.grid, k.workgroup,
                      [[p.dtype.name, p.size, p.access] for p in k.params], k.flops]
                     for k in kernels],
-        "launches": [[number[x.kernel], x.args, x.reasons,
-                      [line[o] for o in x.origins if o in line]] for x in plan.launches],
+        "launches": [[number[x.kernel], x.args, x.reasons, x.made] for x in plan.launches],
         "outputs": plan.outputs,
     }  # fmt: skip
 
 
 def _decode(found: dict[str, Any], graph: Graph) -> Plan:
-    nodes = graph.nodes()
+    nodes = len(graph.nodes())
 
     def params(rows: Iterable[Any]) -> tuple[Param, ...]:
         return tuple([Param(dtypes.by_name(d), size, access) for d, size, access in rows])
 
     kernels = [Kernel(name, source, _three(grid), _three(workgroup), params(rows), flops)
                for name, source, grid, workgroup, rows, flops in found["kernels"]]  # fmt: skip
-    launches = [Launch(kernels[k], tuple(args), tuple(reasons), _origins(nodes, lines))
-                for k, args, reasons, lines in found["launches"]]  # fmt: skip
+    launches = [Launch(kernels[k], tuple(args), tuple(reasons), _made(places, nodes))
+                for k, args, reasons, places in found["launches"]]  # fmt: skip
     slots = [Slot(dtypes.by_name(d), size, kind, position, alias)
              for d, size, kind, position, alias in found["slots"]]  # fmt: skip
     return Plan(tuple(slots), tuple(launches), tuple(found["outputs"]))
 
 
-def _origins(nodes: list[Any], lines: Iterable[int]) -> tuple[Origin, ...]:
-    return tuple([o for i in lines if (o := nodes[i].origin) is not None])
+def _made(places: Iterable[Any], nodes: int) -> tuple[int, ...]:
+    """Positions of nodes. ValueError for what is none."""
+    found = tuple(places)
+    if not all(type(i) is int and 0 <= i < nodes for i in found):
+        raise ValueError("positions of nodes")
+    return found
 
 
 def _three(values: Any) -> tuple[int, int, int]:

@@ -102,10 +102,7 @@ class _Maker:
             if pending:
                 todo += reversed(pending)
                 continue
-            built = build(*(self.made[w] for w in wanted))
-            if built.origin is None:
-                built.origin = want[0].origin
-            self.made[want] = built
+            self.made[want] = build(*(self.made[w] for w in wanted))
             todo.pop()
         return self.made[top]
 

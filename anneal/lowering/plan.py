@@ -22,6 +22,7 @@ from anneal.lowering.rangeify import every_operation, points, stored_nodes, unti
 from anneal.lowering.schedule import Body, bodies
 from anneal.lowering.split import at_once, split_long
 from anneal.lowering.tile import tiled
+from anneal.provenance import Table
 from anneal.rules._decompose import RULES as DECOMPOSE
 from anneal.rules._lowering import RULES as LOWERING
 from anneal.stats import count
@@ -30,7 +31,7 @@ from anneal.uop.dtypes import DType
 from anneal.uop.rewrite import rewrite
 from anneal.uop.spec import verify
 from anneal.uop.symbolic import simplify
-from anneal.uop.uop import Graph, Origin, UOp, structural_key, substitute, toposort
+from anneal.uop.uop import Graph, UOp, structural_key, substitute, toposort
 from anneal.wgsl.render import ROW, WORKGROUP, render
 
 
@@ -83,13 +84,13 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A kernel and the slots of its params; why each buffer that it writes exists, and the lines
-    of the user's Python that it computes."""
+    """A kernel and the slots of its params; why each buffer that it writes exists, and which of the
+    graph's nodes, by position, it computes: of any graph of the structure."""
 
     kernel: Kernel
     args: tuple[int, ...]
     reasons: tuple[str, ...] = ()
-    origins: tuple[Origin, ...] = ()
+    made: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +106,12 @@ def lower(graph: Graph, limits: Limits, donate: frozenset[int]) -> Plan:
     """The plan of `graph` on a device; `donate`: positions of inputs whose memory outputs may
     take."""
     max_buffers, fuse = limits.max_buffers, limits.fuse
-    outputs = simplify(rewrite(list(graph.outputs), LOWERING))
-    outputs = without_masks(outputs) if fuse else outputs
-    outputs = simplify(split_long(at_once(outputs)))
-    outputs, waits = untied([_stored_form(u) for u in outputs])
+    places = Table({u: (i,) for i, u in enumerate(graph.nodes())})
+    carry = places.carry
+    outputs = simplify(rewrite(list(graph.outputs), LOWERING, carry=carry), carry=carry)
+    outputs = without_masks(outputs, carry) if fuse else outputs
+    outputs = simplify(split_long(at_once(outputs, carry), carry), carry=carry)
+    outputs, waits = untied([_stored_form(u) for u in outputs], carry)
     if config.verify():
         verify(outputs, "tensor")
     nodes = stored_nodes(outputs, max_buffers - 1) if fuse else every_operation(outputs)
@@ -117,7 +120,7 @@ def lower(graph: Graph, limits: Limits, donate: frozenset[int]) -> Plan:
     if config.verify():
         verify([s for k in kernels for s in k.statements], "kernel")
     count("schedules")
-    return _plan(graph, outputs, kernels, donate, stored, limits.gpu)
+    return _plan(graph, outputs, kernels, donate, stored, places, limits.gpu)
 
 
 def _stored_form(u: UOp) -> UOp:
@@ -128,7 +131,8 @@ def _stored_form(u: UOp) -> UOp:
 
 
 def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
-          donate: frozenset[int], reasons: Mapping[UOp, str], gpu: bool) -> Plan:  # fmt: skip
+          donate: frozenset[int], reasons: Mapping[UOp, str], places: Table[int],
+          gpu: bool) -> Plan:  # fmt: skip
     held = _in_one_memory(kernels)
     aliases = _aliases(graph, outputs, kernels, donate, held)
     kernels = _late(kernels, aliases)
@@ -153,7 +157,8 @@ def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
                 slot_of[holder] = _temporary(slots, free, -(-size * item_bytes(u.dtype) // 4))
             slot_of[u] = slot_of[holder]
         if not _changes_nothing(k, aliases):
-            launches.append(_launch(k, slot_of, aliases, reasons, gpu))
+            made = _made(k, places)
+            launches.append(_launch(k, slot_of, aliases, reasons, made, gpu))
         for u in dict.fromkeys([held.get(u, u) for u in (*k.inputs, *k.outputs)]):
             if last[u] == n and slots[slot_of[u]].kind == "temp":
                 free.append(slot_of[u])
@@ -271,7 +276,7 @@ def _late(kernels: Sequence[Body], aliases: dict[UOp, UOp]) -> list[Body]:
 
 
 def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp],
-            reasons: Mapping[UOp, str], gpu: bool) -> Launch:  # fmt: skip
+            reasons: Mapping[UOp, str], made: tuple[int, ...], gpu: bool) -> Launch:  # fmt: skip
     merged = {aliases[u]: u for u in k.outputs if u in aliases}
     merged.update({u.src[2]: u for u in k.outputs if u.op is ops.SCATTER and len(u.src) == 3})
     nodes = [*k.outputs, *(u for u in k.inputs if u not in merged)]
@@ -286,7 +291,15 @@ def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp],
                    for u in nodes)  # fmt: skip
     why = tuple([reasons[u] for u in k.outputs])
     args = tuple([slot_of[u] for u in nodes])
-    return Launch(_kernel(k.grid, parts, params, gpu), args, why, k.origins)
+    return Launch(_kernel(k.grid, parts, params, gpu), args, why, made)
+
+
+def _made(k: Body, places: Table[int]) -> tuple[int, ...]:
+    """The positions of what `k` computes: all between what it writes and what it reads."""
+    given = {*k.inputs, *(u.src[2] for u in k.outputs if u.op is ops.SCATTER and len(u.src) == 3)}
+    given.difference_update(k.outputs)
+    nodes = toposort(k.outputs, stop=given.__contains__)
+    return tuple(sorted({i for u in nodes if u not in given for i in places.of(u)}))
 
 
 _kernels: dict[tuple[str, tuple[Param, ...], bool], Kernel] = {}

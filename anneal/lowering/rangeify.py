@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from anneal.lowering.kernels import is_scatter
 from anneal.uop import ops
-from anneal.uop.uop import Shape, UOp, rebuild, toposort
+from anneal.uop.uop import Carry, Shape, UOp, rebuild, toposort
 
 # Visits for each point up to which a reduction is computed where it is used. Above 1 by what the
 # edges of a convolution's window miss.
@@ -46,7 +46,7 @@ def points(shape: Shape) -> int:
     return math.prod(d if isinstance(d, int) else hi(d) for d in shape)
 
 
-def without_masks(outputs: Sequence[UOp]) -> list[UOp]:
+def without_masks(outputs: Sequence[UOp], carry: Carry) -> list[UOp]:
     """`outputs` where a rectified value tells its own mask: whoever reads `x <= 0` beside
     `h = where(x <= 0, 0, x)` asks `h == 0` instead, so that only `h` need be stored."""
     order = toposort(outputs)
@@ -62,6 +62,7 @@ def without_masks(outputs: Sequence[UOp]) -> list[UOp]:
             value = rebuild(h, tuple([done[x] for x in h.src]))
             src.append(value.eq(0) if h.src[1].op is ops.CONST else value.ne(0))
         done[u] = rebuild(u, tuple(src))
+        carry(u, done[u])
     return [done[u] for u in outputs]
 
 
@@ -78,7 +79,9 @@ def _is_zero(u: UOp) -> bool:
     return u.op is ops.CONST and u.arg == 0
 
 
-def untied(outputs: Sequence[UOp]) -> tuple[list[UOp], dict[UOp, tuple[UOp, ...]]]:
+def untied(
+    outputs: Sequence[UOp], carry: Carry
+) -> tuple[list[UOp], dict[UOp, tuple[UOp, ...]]]:
     """`outputs` with AFTERs of one source, and what each of those waits for: order is no data."""
     done: dict[UOp, UOp] = {}
     waits: dict[UOp, tuple[UOp, ...]] = {}
@@ -91,6 +94,7 @@ def untied(outputs: Sequence[UOp]) -> tuple[list[UOp], dict[UOp, tuple[UOp, ...]
             waits[done[u]] = src[1:]
         else:
             done[u] = rebuild(u, src)
+        carry(u, done[u])
     return [done[u] for u in outputs], waits
 
 

@@ -34,7 +34,7 @@ from anneal.lowering.rangeify import points
 from anneal.lowering.split import MOST_ITERATIONS, is_for_many
 from anneal.uop import ops
 from anneal.uop.symbolic import simplify
-from anneal.uop.uop import Origin, UOp, substitute, toposort
+from anneal.uop.uop import UOp, substitute, toposort
 
 # Elements that one invocation keeps in registers between its loops.
 _MOST_REGISTERS = 64
@@ -66,7 +66,6 @@ class Body:
     outputs: tuple[UOp, ...]
     inputs: tuple[UOp, ...]
     args: Mapping[UOp, UOp]
-    origins: tuple[Origin, ...]
 
     @property
     def statements(self) -> tuple[UOp, ...]:
@@ -500,16 +499,7 @@ class _Assembly:
         inputs = tuple(u for u in read if u not in outputs)
         grid = tuple(self.grid[n] for n in sorted(self.grid))
         used_args = {u: self.s.args[u] for u in (*outputs, *inputs)}
-        return Body(grid, guarded, outputs, inputs, used_args, self._origins())
-
-    def _origins(self) -> tuple[Origin, ...]:
-        """The user's lines that the group's nodes, and what they read through, come from."""
-        mine = self.g.place
-        nodes = toposort(mine, stop=lambda u: u in self.s.args and u not in mine)
-        # Constants are interned across programs: their line may be another program's.
-        found = dict.fromkeys(u.origin for u in nodes
-                              if u.traced and (u not in self.s.args or u in mine))  # fmt: skip
-        return tuple([o for o in found if o is not None])
+        return Body(grid, guarded, outputs, inputs, used_args)
 
     def _index(self, u: UOp) -> Index:
         """Grid ranges where the domain has them, loops numbered after them elsewhere."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from anneal import tree
 from anneal.array import Array
+from anneal.provenance import called, carry
 from anneal.transforms import trace
 from anneal.transforms.jit import marked_arguments, split_static, with_static
 from anneal.uop import ops
@@ -74,6 +75,10 @@ def _marked(graph: Graph, given: Sequence[UOp]) -> list[UOp]:
             captured.update((s, None) for s in u.src if s not in inside and s.op not in _CONSTANT)
     back = dict(zip(params, given, strict=True))
     sources = dict.fromkeys(back.get(s, s) for s in (*params, *captured))
-    done = graph.call(given)
-    return [UOp(ops.CHECKPOINT, u.dtype, (u, *sources)) if r in inside and r.dtype.is_float else u
-            for u, r in zip(done, roots, strict=True)]  # fmt: skip
+    done = called(graph, given)
+    results = [UOp(ops.CHECKPOINT, u.dtype, (u, *sources))
+               if r in inside and r.dtype.is_float else u
+               for u, r in zip(done, roots, strict=True)]  # fmt: skip
+    for u, marked in zip(done, results, strict=True):
+        carry(u, marked)
+    return results

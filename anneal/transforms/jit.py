@@ -20,9 +20,8 @@ from typing import Any, overload
 
 from anneal import errors, tree
 from anneal.array import Array, realize
-from anneal.provenance import frames_to_user
+from anneal.provenance import argument, called, frames_to_user
 from anneal.realization import (
-    LEAKED,
     HostBuffer,
     close_over,
     describe,
@@ -177,10 +176,10 @@ class Jitted:
         fn = with_static(self._fn, static)
         traced = trace.trace(fn, specs, whole, names)
         count("traces")
-        graph, captured = close_over(traced.graph.outputs, traced.graph.inputs)
+        graph, captured = close_over(traced.graph.outputs, traced.graph.inputs, traced.graph.lines)
         inputs = set(graph.inputs)
         unbound = [u for u in graph.nodes() if u.op is ops.PARAM and u not in inputs]
-        leaked = [u for u in unbound if u.origin is not None and u.origin.phase == LEAKED]
+        leaked = [u for u in unbound if (known := argument(u)) is not None and known.ended]
         if leaked:
             raise errors.UnexpectedTracerError(leak_message(leaked[0], leaked))
         donated = frozenset(self._donated(args, kwargs))
@@ -234,7 +233,7 @@ class Jitted:
 
     def _inlined(self, found: Compiled, nodes: Sequence[UOp]) -> Any:
         """The results as part of the trace that the arguments, or captured values, belong to."""
-        results = found.graph.call((*nodes, *found.captured))
+        results = called(found.graph, (*nodes, *found.captured))
         return found.out_tree.unflatten(
             [Array(u, weak) for u, (_, _, weak) in zip(results, found.outputs, strict=True)]
         )

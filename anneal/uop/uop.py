@@ -17,7 +17,7 @@ import math
 import struct
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple, Union
 
@@ -31,12 +31,18 @@ Scalar = bool | int | float
 
 
 class Origin(NamedTuple):
-    """Where a node comes from. Out of band: never part of a node's identity."""
+    """A line of the user's program that asked for a value. Nodes have none: tables of nodes do, see
+    `anneal.provenance`."""
 
     file: str
     line: int
     phase: str = "forward"
     rule: str | None = None
+
+
+Origins = tuple[Origin, ...]
+# Told of each node of a graph, sources first, and of what stands for it in another.
+Carry = Callable[["UOp", "UOp"], None]
 
 
 class _Ref(weakref.ref["UOp"]):
@@ -61,10 +67,10 @@ def live_nodes() -> int:
 class UOp:
     """One node. `traced`: some PARAM is below it. `value`: a node that already holds its value
     (a BUFFER after it was computed; the argument a PARAM stands for); `depth`: the longest way down
-    to a leaf; `origin`: see Origin."""
+    to a leaf."""
 
-    __slots__ = ("__weakref__", "_bounds", "arg", "depth", "dtype", "op", "origin", "shape", "src",
-                 "traced", "value")  # fmt: skip
+    __slots__ = ("__weakref__", "_bounds", "arg", "depth", "dtype", "op", "shape", "src", "traced",
+                 "value")  # fmt: skip
     op: Op
     dtype: DType
     src: tuple[UOp, ...]
@@ -72,7 +78,6 @@ class UOp:
     shape: Shape
     traced: bool
     depth: int
-    origin: Origin | None
     value: UOp | None
     _bounds: tuple[Any, Any] | None
 
@@ -87,7 +92,7 @@ class UOp:
                 return known
         self = object.__new__(cls)
         self.op, self.dtype, self.src, self.arg = op, dtype, src, arg
-        self.origin = self.value = self._bounds = None
+        self.value = self._bounds = None
         traced = op is ops.PARAM
         shape: Shape = ()
         depth = -1
@@ -403,7 +408,7 @@ def new_buffer(storage: Any, dtype: DType, shape: Shape) -> UOp:
     self = object.__new__(UOp)
     self.op, self.dtype, self.src, self.arg = ops.BUFFER, dtype, (), (storage, shape)
     self.shape, self.traced, self.depth = shape, False, 0
-    self.origin = self.value = self._bounds = None
+    self.value = self._bounds = None
     return self
 
 
@@ -626,33 +631,34 @@ def toposort(roots: Iterable[UOp], stop: Callable[[UOp], bool] | None = None) ->
 
 
 def rebuild(u: UOp, src: tuple[UOp, ...]) -> UOp:
-    """`u` with other sources; provenance is kept."""
-    if src == u.src:
-        return u
-    new = UOp(u.op, u.dtype, src, u.arg)
-    if new.origin is None:
-        new.origin = u.origin
-    return new
+    """`u` with other sources."""
+    return u if src == u.src else UOp(u.op, u.dtype, src, u.arg)
 
 
-def substitute(roots: Iterable[UOp], mapping: Mapping[UOp, UOp]) -> list[UOp]:
+def substitute(
+    roots: Iterable[UOp], mapping: Mapping[UOp, UOp], carry: Carry | None = None
+) -> list[UOp]:
     """`roots` with every key of `mapping` replaced by its value (values are not searched)."""
     roots = list(roots)
-    if not mapping:
+    if not mapping and carry is None:
         return roots
     done: dict[UOp, UOp] = dict(mapping)
     for u in toposort(roots, stop=mapping.__contains__):
         if u not in done:
-            done[u] = rebuild(u, tuple([done[s] for s in u.src])) if u.src else u
+            new = done[u] = rebuild(u, tuple([done[s] for s in u.src])) if u.src else u
+            if carry is not None:
+                carry(u, new)
     return [done[r] for r in roots]
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A function as data: PARAM nodes, result nodes. The pytrees are kept by the transforms."""
+    """A function as data: PARAM nodes, result nodes. The pytrees are kept by the transforms.
+    `lines`: what made its nodes, no part of what it is."""
 
     inputs: tuple[UOp, ...]
     outputs: tuple[UOp, ...]
+    lines: Mapping[UOp, Origins] = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
         from anneal.uop.show import show_graph
@@ -662,9 +668,9 @@ class Graph:
     def nodes(self) -> list[UOp]:
         return toposort(self.outputs)
 
-    def call(self, args: Iterable[UOp]) -> list[UOp]:
+    def call(self, args: Iterable[UOp], carry: Carry | None = None) -> list[UOp]:
         """The outputs with `args` in the place of the inputs: inlining."""
-        return substitute(self.outputs, dict(zip(self.inputs, args, strict=True)))
+        return substitute(self.outputs, dict(zip(self.inputs, args, strict=True)), carry)
 
     def leaves(self) -> list[UOp]:
         """BUFFERs that the outputs read without their being inputs, in order of first use."""

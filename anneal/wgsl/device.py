@@ -19,6 +19,7 @@ from anneal.lowering.cost import item_bytes
 from anneal.lowering.limits import Limits
 from anneal.lowering.plan import Kernel, Launch, Plan, Slot, lower
 from anneal.profiling import profiled, record
+from anneal.provenance import Lines
 from anneal.stats import count, count_bytes
 from anneal.uop import dtypes
 from anneal.uop.dtypes import DType
@@ -228,14 +229,15 @@ class WebGPU:
             raise TypeError(f"webgpu holds no {dtype} here: it holds {known}; cast with "
                             "x.astype(...), or use the interpreter")  # fmt: skip
 
-    def _check_sizes(self, launch: Launch) -> None:
+    def _check_sizes(self, launch: Launch, lines: Lines | None) -> None:
         """DeviceError for what a kernel would bind but the device cannot, before anything runs."""
         most = self.limits.max_binding_bytes
         for p in launch.kernel.params:
             nbytes = p.size * item_bytes(p.dtype)
             if nbytes > most:
-                lines = dict.fromkeys(f"{o.file}:{o.line}" for o in launch.origins)
-                at = f" at {', '.join(list(lines)[:3])}" if lines else ""
+                found = lines.of(launch.made) if lines is not None else ()
+                places = dict.fromkeys(f"{o.file}:{o.line}" for o in found)
+                at = f" at {', '.join(list(places)[:3])}" if places else ""
                 raise DeviceError(
                     f"{launch.kernel.name}{at} would {p.access.replace('_', ' and ')} an array of "
                     f"{p.size} {p.dtype} elements, {nbytes} bytes, which exceeds the device's "
@@ -274,19 +276,19 @@ class WebGPU:
         plan = cache.load(graph, key)
         if plan is None:
             plan = lower(graph, limits, donate)
-            cache.store(graph, key, plan)
-        return Loaded(self, plan)
+            cache.store(key, plan)
+        return Loaded(self, plan, Lines(graph))
 
 
 class Loaded:
     """A Plan on a device: pipelines and scratch buffers ready, bind groups kept by buffers."""
 
-    def __init__(self, device: WebGPU, plan: Plan) -> None:
+    def __init__(self, device: WebGPU, plan: Plan, lines: Lines | None = None) -> None:
         self.device, self.plan = device, plan
         for s in plan.slots:
             device._check(s.dtype)
         for launch in plan.launches:
-            device._check_sizes(launch)
+            device._check_sizes(launch, lines)
         self.pipelines = [device.pipeline(launch.kernel) for launch in plan.launches]
         self.scratch = {i: Storage(device, s.dtype, s.size) for i, s in enumerate(plan.slots)
                         if s.kind == "temp"}  # fmt: skip
@@ -296,7 +298,7 @@ class Loaded:
         self.shelves: list[list[Any]] = [[] for _ in plan.slots]
         self.bound: dict[tuple[int, ...], list[tuple[Any, Any, tuple[int, int, int]]]] = {}
 
-    def __call__(self, inputs: Sequence[Any]) -> list[Storage]:
+    def __call__(self, inputs: Sequence[Any], lines: Lines | None = None) -> list[Storage]:
         inputs = [s if type(s) is Storage else self.device.upload(read(s)) for s in inputs]
         for s in inputs:
             if s.deleted:
@@ -306,7 +308,7 @@ class Loaded:
         for i, slot in self.made:
             storages.append(self._storage(i, slot, inputs, apart))
         if self.plan.launches:
-            self._submit([s.buffer for s in storages])
+            self._submit([s.buffer for s in storages], lines)
         # Only now that all went well do donated storages give their buffers away.
         for i, alias, slot in self.aliases:
             if storages[i] is storages[alias]:
@@ -328,7 +330,7 @@ class Loaded:
             return self.device.copy(given)  # another input reads the memory that is written here
         return given
 
-    def _submit(self, bound: list[Any]) -> None:
+    def _submit(self, bound: list[Any], lines: Lines | None) -> None:
         key = tuple(map(id, bound))
         ready = self.bound.get(key)
         if ready is None:
@@ -336,7 +338,7 @@ class Loaded:
                 self.bound.clear()
             ready = self.bound[key] = self._bind(bound)
         if profiled():
-            self._timed(ready)
+            self._timed(ready, lines)
             return
         encoder = self.device.handle.create_command_encoder()
         compute = encoder.begin_compute_pass()
@@ -349,12 +351,15 @@ class Loaded:
         count("submissions")
         count("launches", len(ready))
 
-    def _timed(self, ready: list[tuple[Any, Any, tuple[int, int, int]]]) -> None:
+    def _timed(
+        self, ready: list[tuple[Any, Any, tuple[int, int, int]]], lines: Lines | None
+    ) -> None:
         """The launches one by one, each timed."""
         for launch, (pipeline, group, grid) in zip(self.plan.launches, ready, strict=True):
             seconds = self.device.timed(pipeline, group, grid)
             k = launch.kernel
-            record(k.name, k.flops, k.bytes, launch.origins, seconds)
+            origins = lines.of(launch.made) if lines is not None else ()
+            record(k.name, k.flops, k.bytes, origins, seconds)
             count("submissions")
             count("launches")
 
