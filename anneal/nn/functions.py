@@ -9,6 +9,7 @@ from typing import Any
 import anneal.numpy as anp
 from anneal import lax
 from anneal.array import Array, asarray
+from anneal.numpy.axes import integer
 from anneal.numpy.special import erf
 from anneal.uop.uop import show_shape
 
@@ -76,6 +77,7 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = "float32", axis: int = -1)
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
     labels = asarray(x)
+    num_classes = integer("one_hot", "num_classes", num_classes)
     rows = (anp.expand_dims(labels, -1) == anp.arange(num_classes)).astype(dtype)
     return rows if axis == -1 else anp.moveaxis(rows, -1, axis)
 
@@ -126,7 +128,8 @@ def _pool(name: str, a: Array, combine: Callable[[Any, Any], Array], identity: f
     if a.ndim < 2:
         raise ValueError(f"{name}: x {show_shape(a.shape)} needs two axes or more")
     *lead, h, w = a.shape
-    step = size if stride is None else stride
+    size = integer(name, "size", size)
+    step = size if stride is None else integer(name, "stride", stride)
     if size == step > 0 and h % size == w % size == 0:  # blocks that tile: a plain reduction
         blocks = a.reshape(*lead, h // size, size, w // size, size)
         return blocks.max((-3, -1)) if combine is anp.maximum else blocks.sum((-3, -1))

@@ -34,8 +34,10 @@ def verify(roots: Iterable[UOp], stage: Stage) -> None:
         check = table.get(u.op)
         if check is None:
             raise SpecError(f"{u.op} may not appear at the {stage} stage, in\n{u}")
-        if u.op.arity >= 0 and len(u.src) != u.op.arity:
-            expected: str | None = f"{u.op.arity} sources"
+        if any(type(d) is not int and not isinstance(d, UOp) for d in u.shape):
+            expected: str | None = f"dims that are Python ints, in the shape {u.shape!r}"
+        elif u.op.arity >= 0 and len(u.src) != u.op.arity:
+            expected = f"{u.op.arity} sources"
         else:
             expected = check(u)
         if expected is not None:

@@ -80,6 +80,17 @@ def render(name: str, instructions: Sequence[Instruction], args: Sequence[tuple[
     return "\n".join(text) + "\n"
 
 
+def _check_index(u: UOp) -> None:
+    """OverflowError for a counter or an index that 32 bits do not hold: a kernel computes places
+    of elements that need not exist in memory."""
+    least, greatest = bounds(u)
+    if least < -(1 << 31) or greatest >= 1 << 31:
+        raise OverflowError(
+            f"WGSL counts in 32 bits, and an index from {least} to {greatest} does not fit them; "
+            "work on parts of the array, or run on the interpreter (ANNEAL_DEVICE=interpreter)"
+        )
+
+
 def _operands(i: Instruction) -> tuple[UOp, ...]:
     """The nodes whose values the instruction uses."""
     u = i.node
@@ -154,6 +165,8 @@ class _Body:
         if u.op is ops.BARRIER:
             stored = u.src[0].src[0].src[0]
             return "storageBarrier();" if stored.op is ops.ARG else "workgroupBarrier();"
+        if u.dtype is dtypes.index or u.op is ops.RANGE:
+            _check_index(u)
         text = self._expression(u)
         depth = 1 + max((self.depth.get(s, 0) for s in u.src), default=0)
         if self.uses.get(u, 0) <= 1 and depth < _DEPTH and u.op not in _ONCE:
@@ -171,6 +184,7 @@ class _Body:
         return f"var {self.text[u]} = {start};"
 
     def _loop(self, r: UOp) -> str:
+        _check_index(r)
         self.text[r] = f"r{r.arg[0]}"
         size = self._name(r.src[0])
         return f"for (var {self.text[r]} = 0; {self.text[r]} < {size}; {self.text[r]}++) {{"
