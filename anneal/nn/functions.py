@@ -11,6 +11,8 @@ from anneal import lax
 from anneal.array import Array, asarray
 from anneal.numpy.axes import integer
 from anneal.numpy.special import erf
+from anneal.uop import dtypes
+from anneal.uop.dtypes import DType
 from anneal.uop.uop import show_shape
 
 
@@ -42,6 +44,14 @@ def gelu(x: Any, approximate: bool = True) -> Array:
     return a * 0.5 * (anp.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a * a * a)) + 1.0)
 
 
+def _wide(x: Any) -> tuple[Array, DType]:
+    """x in the dtype that sums of exponentials are computed in, and the dtype of the result:
+    16-bit floats would lose what they add."""
+    a = asarray(x)
+    dtype = a.dtype if a.dtype.is_float else dtypes.float32
+    return (a.astype("float32"), dtype) if dtype.bits == 16 else (a, dtype)
+
+
 def logsumexp(x: Any, axis: int | tuple[int, ...] | None = None,
               keepdims: bool = False) -> Array:  # fmt: skip
     """log(sum(exp(x))) over `axis` (None: all) without overflow; -inf where all are -inf.
@@ -49,25 +59,25 @@ def logsumexp(x: Any, axis: int | tuple[int, ...] | None = None,
     >>> logsumexp([[-anp.inf, -anp.inf], [-anp.inf, 0.0]], axis=1).tolist()
     [-inf, 0.0]
     """
-    a = asarray(x)
+    a, dtype = _wide(x)
     top = lax.stop_gradient(a.max(axis, keepdims=True))
     top = anp.where(anp.isfinite(top), top, 0)  # an infinite one would give inf - inf
-    out = anp.log(anp.exp(a - top).sum(axis, keepdims=True)) + top
+    out = (anp.log(anp.exp(a - top).sum(axis, keepdims=True)) + top).astype(dtype)
     return out if keepdims else anp.squeeze(out, axis)
 
 
 def log_softmax(x: Any, axis: int = -1) -> Array:
     """x - logsumexp(x)."""
-    a = asarray(x)
+    a, dtype = _wide(x)
     shifted = a - lax.stop_gradient(a.max(axis, keepdims=True))
-    return shifted - anp.log(anp.exp(shifted).sum(axis, keepdims=True))
+    return (shifted - anp.log(anp.exp(shifted).sum(axis, keepdims=True))).astype(dtype)
 
 
 def softmax(x: Any, axis: int = -1) -> Array:
     """exp(x) / sum(exp(x))."""
-    a = asarray(x)
+    a, dtype = _wide(x)
     e = anp.exp(a - lax.stop_gradient(a.max(axis, keepdims=True)))
-    return e / e.sum(axis, keepdims=True)
+    return (e / e.sum(axis, keepdims=True)).astype(dtype)
 
 
 def one_hot(x: Any, num_classes: int, *, dtype: Any = "float32", axis: int = -1) -> Array:

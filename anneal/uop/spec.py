@@ -173,9 +173,10 @@ _EVERYWHERE: dict[Op, Check] = {
     ops.NOT: _all_of("b", "i", "u"),
     **dict.fromkeys((ops.NEG, ops.ABS, ops.SUB), _all_of("i", "u", "f")),
     **dict.fromkeys((ops.ADD, ops.MUL, ops.MAX, ops.MIN), _all_of("b", "i", "u", "f")),
-    **dict.fromkeys((ops.EXP, ops.LOG, ops.SIN, ops.COS, ops.TANH, ops.SQRT, ops.FLOOR, ops.ROUND,
-                     ops.DIV, ops.POW), _all_of("f")),
-    **dict.fromkeys((ops.FLOORDIV, ops.MOD, ops.SHL, ops.SHR), _all_of("i", "u")),
+    **dict.fromkeys((ops.EXP, ops.LOG, ops.LOG1P, ops.SIN, ops.COS, ops.TANH, ops.SQRT, ops.FLOOR,
+                     ops.ROUND, ops.DIV, ops.POW), _all_of("f")),
+    **dict.fromkeys((ops.FLOORDIV, ops.SHL, ops.SHR), _all_of("i", "u")),
+    ops.MOD: _all_of("i", "u", "f"),
     **dict.fromkeys((ops.AND, ops.OR, ops.XOR), _all_of("b", "i", "u")),
     **dict.fromkeys((ops.LT, ops.EQ, ops.NE), _compare),
 }  # fmt: skip
