@@ -157,7 +157,7 @@ def layer_norm(x: Any, scale: Any = None, bias: Any = None, axis: int | tuple[in
     a = asarray(x)
     wide = a.astype("float32")
     centred = wide - wide.mean(axis, keepdims=True)
-    out = centred / anp.sqrt((centred * centred).mean(axis, keepdims=True) + epsilon)
+    out = centred / anp.sqrt(wide.var(axis, keepdims=True) + epsilon)
     out = out.astype(a.dtype) if a.dtype.is_float else out
     if scale is not None:
         out = out * scale
