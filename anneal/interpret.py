@@ -141,7 +141,7 @@ def _mod(u: UOp, x: list[Data]) -> Data:
     a, b = x
     if u.dtype.is_float:
         wide = np.float32 if u.dtype.bits == 16 else a.dtype
-        return np.remainder(a.astype(wide), b.astype(wide)).astype(numpy_dtype(u.dtype))
+        return np.asarray(np.remainder(a.astype(wide), b.astype(wide)), numpy_dtype(u.dtype))
     zero = b == 0
     return np.where(zero, np.zeros_like(a), np.remainder(a, np.where(zero, np.ones_like(b), b)))
 

@@ -70,8 +70,8 @@ SUB = Op("SUB", 2, "x - y; ints wrap")
 MUL = Op("MUL", 2, "x * y; ints wrap; and on bool")
 DIV = Op("DIV", 2, "x / y of floats")
 FLOORDIV = Op("FLOORDIV", 2, "floor(x / y) of ints; y = 0 gives 0")
-MOD = Op("MOD", 2, "x - floor(x / y) * y, the sign of y, zero's too; of ints y = 0 gives 0; of floats "
-         "from C's exact fmod, NaN for y = 0 and infinite x")  # fmt: skip
+MOD = Op("MOD", 2, "x - floor(x / y) * y, the sign of y, zero's too; of ints y = 0 gives 0; of "
+         "floats from C's exact fmod, NaN for y = 0 and infinite x")  # fmt: skip
 POW = Op("POW", 2, "x ** y of floats; IEEE 754 pow")
 MAX = Op("MAX", 2, "the greater; NaN if either is; or on bool")
 MIN = Op("MIN", 2, "the smaller; NaN if either is; and on bool")

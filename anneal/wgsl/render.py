@@ -31,9 +31,10 @@ _FOLDS = {"add": ops.ADD, "mul": ops.MUL, "max": ops.MAX, "min": ops.MIN}
 _OURS = {ops.EXP: "exp_", ops.LOG: "log_", ops.LOG1P: "log1p_", ops.SIN: "sin_", ops.COS: "cos_",
          ops.TANH: "tanh_", ops.POW: "pow_", ops.MOD: "fmod_"}  # fmt: skip
 # The texts that a text calls, itself last.
-_NEEDS = {"exp_": ("keep_", "exp_"), "log_": ("logm_", "log_"), "log1p_": ("keep_", "logm_", "log1p_"),
-          "sin_": ("keep_", "turn_", "sin_"), "cos_": ("keep_", "turn_", "cos_"),
-          "tanh_": ("keep_", "exp_", "tanh_"), "pow_": ("keep_", "pow_")}  # fmt: skip
+_NEEDS = {"exp_": ("keep_", "exp_"), "log_": ("keep_", "logm_", "log_"),
+          "log1p_": ("keep_", "logm_", "log1p_"), "sin_": ("keep_", "turn_", "sin_"),
+          "cos_": ("keep_", "turn_", "cos_"), "tanh_": ("keep_", "exp_", "tanh_"),
+          "pow_": ("keep_", "pow_")}  # fmt: skip
 _DEPTH = 6
 # What is computed where it stands, never in the middle of a later line.
 _ONCE = frozenset({ops.LOAD, ops.GROUP})
@@ -382,7 +383,7 @@ fn keep_(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) ^ zero_); }""",
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   let y = keep_(p * r * r + r) + 1.0f;
-  let half = i32(n) / 2;
+  let half = i32(n) >> 1u;
   let rest = i32(n) - half;
   return y * bitcast<f32>(u32(half + 127) << 23u) * bitcast<f32>(u32(rest + 127) << 23u);
 }""",
@@ -413,7 +414,7 @@ fn keep_(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) ^ zero_); }""",
   e = e + i32(bits >> 23u) - 126;
   var m = bitcast<f32>((bits & 0x007fffffu) | 0x3f000000u);
   if (m < 0.707106781f) { e = e - 1; m = m + m - 1.0f; } else { m = m - 1.0f; }
-  return logm_(m, f32(e));
+  return logm_(keep_(m), f32(e));
 }""",
     "log1p_": """fn log1p_(x: f32) -> f32 {
   if (!(x > -1.0f)) { return bitcast<f32>(select(0x7fc00000u, 0xff800000u, x == -1.0f)); }
@@ -537,10 +538,10 @@ fn cosine_(r: f32) -> f32 {
 }""",
     "pow_": """fn pair_(a: f32, b: f32) -> vec2<f32> {
   let high = bitcast<f32>(bitcast<u32>(a + b) & 0xfffff000u);
-  return vec2<f32>(high, b - (high - a));
+  return vec2<f32>(high, b - keep_(high - a));
 }
 fn mul2_(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
-  return pair_(a.x * b.x, a.x * b.y + (a.y * b.x + a.y * b.y));
+  return pair_(a.x * b.x, a.x * b.y + (keep_(a.y * b.x) + a.y * b.y));
 }
 fn add2_(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
   let s = pair_(a.x, b.x);
@@ -552,7 +553,7 @@ fn power_(x: f32, y: f32) -> f32 {
   var e = i32(bits >> 23u) - 127 - select(0, 24, tiny);
   var m = bitcast<f32>((bits & 0x007fffffu) | 0x3f800000u);
   if (m > 1.41421354f) { m = m * 0.5f; e = e + 1; }
-  let num = m - 1.0f;
+  let num = keep_(m - 1.0f);
   let den = pair_(max(m, 1.0f), min(m, 1.0f));
   let sh = bitcast<f32>(bitcast<u32>(num / (m + 1.0f)) & 0xfffff000u);
   let s = vec2<f32>(sh, ((num - sh * den.x) - sh * den.y) / (m + 1.0f));
@@ -577,7 +578,7 @@ fn power_(x: f32, y: f32) -> f32 {
   g = g * t + 1.6666665459e-1f;
   g = g * t + 5.0000001201e-1f;
   let v = 1.0f + keep_(r.x + (r.y + g * t * t));
-  let half = i32(n) / 2;
+  let half = i32(n) >> 1u;
   let rest = i32(n) - half;
   return v * bitcast<f32>(u32(half + 127) << 23u) * bitcast<f32>(u32(rest + 127) << 23u);
 }
