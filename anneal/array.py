@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, Union
 
 from anneal import errors
 from anneal.provenance import made
-from anneal.realization import HostBuffer, computed, describe, execute, is_known, read
+from anneal.realization import (
+    HostBuffer,
+    computed,
+    describe,
+    execute,
+    is_known,
+    keep_derivative,
+    read,
+)
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.uop import (
@@ -130,9 +138,11 @@ class Array:
     def numpy(self) -> np.ndarray[Any, Any]:
         """The value as a NumPy array, computed now if it was not.
 
-        Raises TracerArrayConversionError inside `jit`.
+        Raises TracerArrayConversionError inside `jit`, and where a derivative would end there.
         """
-        return self._read(errors.TracerArrayConversionError, "converted to a NumPy array")
+        error, what = errors.TracerArrayConversionError, "converted to a NumPy array"
+        keep_derivative(self._uop, error, what)
+        return self._read(error, what)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         value = self.numpy()
@@ -141,7 +151,8 @@ class Array:
         return value.copy() if copy else value
 
     def item(self) -> bool | int | float:
-        """The one element as a Python scalar; ValueError if there is not exactly one."""
+        """The one element as a Python scalar, a constant to derivatives; ValueError if there is
+        not exactly one."""
         return self._scalar(errors.ConcretizationTypeError, "converted to a Python scalar")
 
     def tolist(self) -> Any:
@@ -155,7 +166,9 @@ class Array:
         return int(self._scalar(errors.TracerIntegerConversionError, "used as a Python int"))
 
     def __float__(self) -> float:
-        return float(self._scalar(errors.ConcretizationTypeError, "used as a Python float"))
+        error, what = errors.ConcretizationTypeError, "used as a Python float"
+        keep_derivative(self._uop, error, what)
+        return float(self._scalar(error, what))
 
     def __index__(self) -> int:
         if not self.dtype.is_int or self.shape != ():
@@ -195,7 +208,8 @@ class Array:
             return f"Array(deleted, {describe(self)})"
         import numpy as np
 
-        text = np.array2string(self.numpy(), separator=", ", prefix="Array(", threshold=200)
+        value = self._read(errors.ConcretizationTypeError, "shown")
+        text = np.array2string(value, separator=", ", prefix="Array(", threshold=200)
         weak = ", weak_type=True" if self.weak_type else ""
         return f"Array({text}, dtype={self.dtype.name}{weak})"
 
@@ -511,6 +525,8 @@ def _of_host(x: Any, dtype: Any) -> Array:
     data = np.asarray(x)
     if data.dtype.kind == "f" and not data.size and isinstance(x, list | tuple):
         data = data.astype(np.float32)
+    if not data.dtype.isnative:
+        data = data.astype(data.dtype.newbyteorder("="))
     try:
         own = dtypes.by_name(data.dtype.name)
     except TypeError:

@@ -224,6 +224,28 @@ def is_known(u: UOp) -> bool:
     return True
 
 
+def keep_derivative(
+    u: UOp, error: type[errors.ConcretizationTypeError], what: str
+) -> None:
+    """Raises `error` where a derivative flows through `u`: data that leave the graph are constants
+    to it, and what is computed from them would be missing from a gradient without a word."""
+    if not (u.traced and u.dtype.is_float and is_known(u)):
+        return
+    carries: dict[UOp, bool] = {}
+    for n in toposort([u]):
+        carries[n] = n.dtype.is_float and n.op is not ops.STOP_GRADIENT and (
+            n.op is ops.PARAM or any(carries[s] for s in n.src))  # fmt: skip
+    if not carries[u]:
+        return
+    here = user_origin()
+    at = f" at {here.file}:{here.line}" if here is not None else ""
+    raise error(
+        f"a value {describe(u)} was {what}{at} while a derivative is taken: what is computed from "
+        "it there would be missing from the gradient. Use the anneal.numpy function of the same "
+        "name instead; a constant is anneal.lax.stop_gradient(x), or x.item() for one element."
+    )
+
+
 def _unknown(
     u: UOp, params: Sequence[UOp], error: type[errors.ConcretizationTypeError], what: str
 ) -> Exception:

@@ -34,7 +34,8 @@ _MOST_PATHS = 64
 # The longest expression in one kernel: shader compilers take more than linear time.
 _LONGEST = 256
 
-_COSTS = {op: _TRANSCENDENTAL for op in (ops.EXP, ops.LOG, ops.SIN, ops.COS, ops.TANH, ops.POW)}
+_COSTS = {op: _TRANSCENDENTAL for op in (ops.EXP, ops.LOG, ops.LOG1P, ops.SIN,
+                                              ops.COS, ops.TANH, ops.POW)}  # fmt: skip
 _RENAMING = ops.MOVEMENT | ops.IDENTITY
 _LEAVES = frozenset({ops.CONST, ops.PARAM, ops.ARANGE, ops.VAR, ops.BUFFER})
 

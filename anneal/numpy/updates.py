@@ -13,7 +13,14 @@ from typing import Any
 
 from anneal.array import Array, asarray, make
 from anneal.numpy import elementwise
-from anneal.numpy.indexing import advanced, basic, expanded_key, getitem
+from anneal.numpy.indexing import (
+    advanced,
+    basic,
+    expanded_key,
+    getitem,
+    reachable,
+    split_scalar_mask,
+)
 from anneal.uop import dtypes
 from anneal.uop import uop as graph
 from anneal.uop.uop import UOp, const, show_shape
@@ -109,6 +116,9 @@ def _updated(x: Array, key: Any, how: str, values: Any) -> Array:
     v = asarray(values)
     if v.dtype is not x.dtype:
         v = v.astype(x.dtype)
+    key, chosen = split_scalar_mask(key)
+    if chosen is False:
+        return x
     mask = _mask(x, key)
     if mask is not None and v.ndim <= x.ndim - mask.ndim:
         where = mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim))
@@ -203,7 +213,7 @@ def _flat(indices: list[Array], dims: Any) -> tuple[UOp, Any]:
         at = elementwise.where(i < 0, i + n, i)
         valid = elementwise.logical_and(at >= 0, at < n)
         inside = valid if inside is None else elementwise.logical_and(inside, valid)
-        flat, rows = flat * n + at, rows * n
+        flat, rows = flat * n + at, reachable(rows * n)
     return elementwise.where(inside, flat, -1).uop, rows
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from anneal import errors, tree
 from anneal.array import Array, asarray, realize
+from anneal.numpy.axes import integers, is_integer
 from anneal.provenance import carry, derive, lines_of, note
 from anneal.realization import describe, places_of
 from anneal.rules._gradient import RULES
@@ -170,7 +171,7 @@ def value_and_grad(
     (9.0, 6.0)
     """
     _check_callable(fun, "value_and_grad")
-    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    numbers = integers("value_and_grad", "argnums", argnums)
 
     @functools.wraps(fun, _NAMES, ())
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
@@ -198,7 +199,7 @@ def value_and_grad(
         arrays = [Array(u, w) for u, w in zip(done, weak, strict=True)]
         realize([a for a in arrays if not a.uop.traced])
         slopes = in_tree.unflatten(arrays[len(roots) :])
-        result = slopes[0] if isinstance(argnums, int) else tuple(slopes)
+        result = slopes[0] if is_integer(argnums) else tuple(slopes)
         if not has_aux:
             return arrays[0], result
         rest = iter(arrays[1 : len(roots)])

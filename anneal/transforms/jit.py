@@ -20,6 +20,7 @@ from typing import Any, overload
 
 from anneal import errors, tree
 from anneal.array import Array, realize
+from anneal.numpy.axes import integers
 from anneal.provenance import argument, called, frames_to_user
 from anneal.realization import (
     HostBuffer,
@@ -389,7 +390,7 @@ def marked_arguments(
     which: str,
 ) -> tuple[frozenset[int], frozenset[str]]:
     """Positions and names of the marked arguments: from one, by the signature, also the other."""
-    places = {numbers} if isinstance(numbers, int) else set(numbers or ())
+    places = set(() if numbers is None else integers("jit", f"{which}_argnums", numbers))
     called = {names} if isinstance(names, str) else set(names or ())
     if not places and not called:
         return frozenset(), frozenset()

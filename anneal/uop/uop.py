@@ -414,10 +414,13 @@ def new_buffer(storage: Any, dtype: DType, shape: Shape) -> UOp:
 
 def var(name: str, least: int, greatest: int) -> UOp:
     """A symbolic integer in [least, greatest]."""
-    return UOp(ops.VAR, dtypes.index, (), (name, least, greatest))
+    return UOp(ops.VAR, dtypes.index, (), (name, int(least), int(greatest)))
 
 
 def arange(n: Dim, dtype: DType) -> UOp:
+    """0, 1, ..., n - 1. OverflowError where 32 bits do not hold them."""
+    if isinstance(n, int) and dtype.is_int and dtype.bits == 32 and n - 1 > dtype.max:
+        raise OverflowError(f"{n} numbers from 0 do not fit {dtype}")
     arg, dims = _template((n,))
     return UOp(ops.ARANGE, dtype, dims, arg)
 

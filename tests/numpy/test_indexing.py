@@ -185,3 +185,114 @@ def test_refusals(key: Any, error: type[Exception], message: str) -> None:
 def test_items_cannot_be_assigned() -> None:
     with pytest.raises(TypeError, match=r"x.at\[i\].set\(v\)"):
         A[0] = 1
+
+
+INDEX_DTYPES = ["int8", "uint8", "uint16", "uint32", ">i2", ">u4", ">i8"]
+
+
+@pytest.mark.parametrize("dtype", INDEX_DTYPES)
+@pytest.mark.parametrize("n", [1, 129, 70001])
+def test_indices_of_every_integer_dtype(dtype: str, n: int) -> None:
+    """An index is a number, whatever it is stored in: n, -n and n + 1 need not fit its dtype."""
+    x = np.arange(n, dtype=np.float32) * 2 + 1
+    info = np.iinfo(dtype)
+    places = [0, n // 2, n - 1, n, n + 7, -1, -n, -n - 1, info.max, info.min]
+    kept = [p for p in places if info.min <= p <= info.max and abs(p) <= 2**31 - 1]
+    i = np.array(kept, dtype)
+    wide = i.astype(np.int64)
+    inside = (wide >= -n) & (wide < n)
+    wrapped = np.where(wide < 0, wide + n, wide)
+    clamped = x[np.clip(wrapped, 0, n - 1)]
+    filled = np.where(inside, clamped, np.float32(np.nan))
+    for got, want in [
+        (anp.asarray(x)[i], clamped),
+        (anp.take(x, i), filled),
+        (anp.take(x, i, mode="clip"), x[np.clip(wide, 0, n - 1)]),
+        (anp.take(x, i, mode="wrap"), x[wide % n]),
+        (anp.take_along_axis(x, i, 0), filled),
+        (anp.take_along_axis(x, i, 0, mode="clip"), clamped),
+        (anneal.jit(lambda v, k: v[k])(x, i.astype(np.int32)), clamped),
+    ]:
+        np.testing.assert_array_equal(np.asarray(got), want)
+    counts = np.zeros(n, np.float32)
+    np.add.at(counts, wrapped[inside], 1)
+    np.testing.assert_array_equal(np.asarray(anp.zeros(n).at[i].add(1.0)), counts)
+    slope = anneal.grad(lambda v: anp.take(v, i[inside]).sum())(anp.asarray(x))
+    np.testing.assert_array_equal(np.asarray(slope), counts)
+
+
+def test_arrays_of_unsigned_indices_beyond_int32_are_outside() -> None:
+    x, i = anp.asarray([1.0, 2.0]), anp.asarray([0, 1, 2**32 - 1, 2**31], "uint32")
+    np.testing.assert_array_equal(np.asarray(anp.take(x, i)), [1, 2, np.nan, np.nan])
+    assert x[i].tolist() == [1, 2, 2, 2]
+    assert anp.zeros(2).at[i].set(5.0).tolist() == [5, 5]
+    assert anneal.jit(anp.take)(x, i[:2]).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("mode", ["fill", "clip", "wrap"])
+@pytest.mark.parametrize("i", [0, 2, 3, 100, -1, -3, -4, -100])
+def test_take_with_one_index(mode: str, i: int) -> None:
+    x = np.array([10.0, 20.0, 30.0], np.float32)
+    inside = np.nan if not -3 <= i < 3 else x[i]
+    want = inside if mode == "fill" else np.take(x, i, mode=mode)
+    for index in (i, np.int64(i), np.int8(i), anp.asarray(i)):
+        got = anp.take(x, index, mode=mode)
+        assert got.shape == ()
+        np.testing.assert_array_equal(np.asarray(got), np.float32(want))
+
+
+def test_every_mask_must_fit() -> None:
+    x = np.arange(6).reshape(3, 2)
+    a = anp.asarray(x)
+    rows, columns = np.array([True, False, True]), np.array([False, True])
+    for key in [(slice(None), columns), (..., columns), (None, rows), (rows, columns[:0].sum()),
+                (0, columns), (..., x > 2), (None, x > 2, None), (rows, [0, 1]),
+                (slice(1), columns, None)]:  # fmt: skip
+        want = x[key]
+        assert a[key].shape == want.shape and a[key].tolist() == want.tolist()
+        changed = x.copy()
+        changed[key] = -1
+        assert a.at[key].set(-1).tolist() == changed.tolist()
+    for key in [(slice(None), rows), (..., rows), (0, rows), (columns,), (None, columns),
+                (rows, rows), (x[:2] > 0,), (slice(None), [True])]:  # fmt: skip
+        with pytest.raises(IndexError):
+            x[key]
+        with pytest.raises(IndexError, match="boolean index|indices"):
+            a[key]
+        with pytest.raises(IndexError, match="boolean index|indices"):
+            a.at[key].set(0)
+
+
+def test_true_and_false_as_indices() -> None:
+    x = np.arange(6).reshape(3, 2)
+    a = anp.asarray(x)
+    for key in [True, False, np.True_, np.False_, (0, True), (False, 1), (..., True),
+                (slice(None), False), (slice(1), True, slice(1))]:  # fmt: skip
+        want = x[key]
+        assert a[key].shape == want.shape and a[key].tolist() == want.tolist()
+    assert a.at[True].set(0).tolist() == [[0, 0]] * 3 and a.at[False].set(0) is a
+    with pytest.raises(IndexError, match=r"shape \(\)"):
+        a[True, [0]]
+    with pytest.raises(errors.NonConcreteBooleanIndexError):
+        anneal.jit(lambda v: a[v])(True)
+
+
+def test_axes_without_elements_and_axes_beyond_32_bits() -> None:
+    none = anp.zeros((2, 0))
+    for take in (lambda i: none[:, i], lambda i: anp.take(none, i, 1, "clip"),
+                 lambda i: anp.take(none, i, 1, "wrap")):  # fmt: skip
+        assert take(np.zeros(0, np.int32)).shape == (2, 0)
+        with pytest.raises(IndexError, match="length 0"):
+            take([0])
+    assert np.isnan(np.asarray(anp.take(none, [0, 1], 1))).tolist() == [[True] * 2] * 2
+    assert np.isnan(np.asarray(anp.take_along_axis(none, [[0], [0]], 1))).tolist() == [[True]] * 2
+    long = anp.zeros(2**31 + 8)
+    assert long[2**31 + 4].item() == 0 and long.at[2**31 + 4].set(3.0)[2**31 + 4].item() == 3
+    wide = anp.zeros((70000, 70000))
+    assert wide[69999, 69999].item() == 0
+    for refused in (lambda: long[[5]], lambda: anp.take(long, [5]), lambda: wide[[5], [3]],
+                    lambda: wide.at[[5], [3]].set(1.0), lambda: wide.argmax(),
+                    lambda: anp.arange(2**31 + 1), lambda: anp.arange(2**31, 2**31 + 4)):
+        with pytest.raises(OverflowError):
+            refused()
+    assert anp.arange(2**31 - 2, 2**31).tolist() == [2**31 - 2, 2**31 - 1]
