@@ -32,8 +32,6 @@ T = TypeVar("T")
 L = TypeVar("L")
 
 _FILE = "plans.sqlite3"
-# What SQLite keeps beside the file: of one that is removed, nothing may be replayed into the next.
-_COMPANIONS = ("-journal", "-wal", "-shm")
 # Entries kept, the last used ones: about 100 MB.
 _MOST_ENTRIES = 4096
 # A write holds the file for milliseconds; whoever holds it longer is not worth a wait each time.
@@ -169,9 +167,7 @@ def _exists(folder: Path) -> bool:
 
 def _discard(path: Path) -> None:
     try:
-        for companion in _COMPANIONS:
-            path.with_name(path.name + companion).unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)  # a journal beside it SQLite drops itself
     except OSError as e:
         raise CacheError(f"{path}: {e.strerror or e}") from None
 
