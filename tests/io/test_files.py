@@ -73,16 +73,17 @@ def test_readers_see_whole_files_while_several_write_and_are_killed(tmp_path: Pa
     writers = [start(WRITER, path, mark) for mark in (1, 2, 3)]
     killed = 0
     try:
-        await_line(reader)
+        for p in (reader, *writers):
+            await_line(p)
         while reader.poll() is None:
+            time.sleep(1.0 + killed * 0.0137)
+            assert [p.poll() for p in writers] == [None] * 3, "a writer failed"
             victim = killed % 3
-            await_line(writers[victim])
-            time.sleep(0.1 + killed * 0.0137)
-            assert writers[victim].poll() is None, "a writer failed"
             writers[victim].kill()
             writers[victim].communicate()
             killed += 1
             writers[victim] = start(WRITER, path, victim + 1)
+            await_line(writers[victim])
         out, err = reader.communicate()
         assert err == "" and int(out) > 5
     finally:
