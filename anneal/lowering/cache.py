@@ -152,8 +152,8 @@ def _once(folder: Path, use: Callable[[sqlite3.Connection], T]) -> T:
         if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             _asked_again[folder] = time.monotonic() + _LEFT_ALONE_SECONDS
         raise CacheError(f"{path}: {e}") from None
-    except MemoryError:  # a length that nothing has
-        raise _DamagedError("a row's length") from None
+    except (MemoryError, UnicodeDecodeError):  # a length that nothing has, a complaint in no text
+        raise _DamagedError("SQLite cannot say why") from None
     except OSError as e:
         raise CacheError(f"{folder}: {e.strerror or e}") from None
 
@@ -203,6 +203,8 @@ def _touch(db: sqlite3.Connection, key: str, now: float) -> None:
 
 def _put(db: sqlite3.Connection, key: str, sealed: bytes) -> None:
     db.execute("INSERT OR REPLACE INTO plans VALUES (?, ?, ?)", (key, time.time(), sealed))
+    if db.execute("SELECT plan FROM plans WHERE key = ?", (key,)).fetchone() != (sealed,):
+        raise _DamagedError("an index that does not find what is there")
     (entries,) = db.execute("SELECT COUNT(*) FROM plans").fetchone()
     if entries > _MOST_ENTRIES:
         db.execute("DELETE FROM plans WHERE key IN "

@@ -298,6 +298,25 @@ def test_every_damaged_byte_of_the_header_is_a_miss_or_harmless(folder: Path) ->
             assert cache.load(graph, key) in (None, plan)
 
 
+def test_a_schema_that_is_no_text_is_made_anew(folder: Path) -> None:
+    graph, key, plan = lowered(2.0)
+    cache.store(graph, key, plan)
+    file = folder / "plans.sqlite3"
+    raw = file.read_bytes()
+    file.write_bytes(raw.replace(b"CREATE TABLE plans", b"CREATE TA\x80\x80\xff plans"))
+    assert cache.load(graph, key) is None
+    cache.store(graph, key, plan)
+    assert cache.load(graph, key) == plan
+
+
+def test_a_file_that_does_not_find_what_it_stored_is_made_anew(folder: Path) -> None:
+    graph, key, plan = lowered(2.0)
+    cache.store(graph, key, plan)
+    put(folder, "CREATE TRIGGER forgets AFTER INSERT ON plans BEGIN DELETE FROM plans; END")
+    cache.store(graph, key, plan)
+    assert cache.load(graph, key) == plan
+
+
 @pytest.mark.parametrize("kept", [0, 1, 99, 100, 4095, 4096, 5000, 8192, -1])
 def test_a_file_cut_short_is_made_anew(kept: int, folder: Path) -> None:
     graph, key, plan = lowered(2.0)
