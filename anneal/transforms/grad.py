@@ -7,7 +7,7 @@ Source: https://docs.jax.dev/en/latest/_autosummary/jax.grad.html
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from anneal import errors, tree
@@ -44,10 +44,13 @@ def gradient(
 
 
 def _reverse(
-    outputs: Sequence[UOp], wrt: Sequence[UOp], cotangents: Sequence[UOp]
-) -> dict[UOp, UOp]:
-    """The cotangents of all nodes that a path of floats leads to."""
-    order = toposort(outputs)
+    outputs: Sequence[UOp], wrt: Collection[UOp], cotangents: Sequence[UOp],
+    leaves: Collection[UOp] = (),
+) -> dict[UOp, UOp]:  # fmt: skip
+    """The cotangents of all nodes that a path of floats leads to. Below `leaves` there are none:
+    the walk ends there."""
+    wrt = dict.fromkeys(wrt)
+    order = toposort(outputs, stop=leaves.__contains__)
     needed = _between(order, wrt)
     found: dict[UOp, UOp] = {}
     calls: dict[tuple[UOp, ...], list[UOp]] = {}
@@ -91,12 +94,14 @@ def _computed_again(
             derive(new, old, "recomputed")
 
     again = substitute([u.src[0] for u in results], late, recomputed)
+    leaves = frozenset(late.values())
     given = [s for s in late if s in needed]
-    slopes = _reverse(again, [late[s] for s in given], cotangents)
+    # Below what is computed again is the whole backward pass so far.
+    slopes = _reverse(again, [late[s] for s in given], cotangents, leaves)
     return [(s, slopes[late[s]]) for s in given if late[s] in slopes]
 
 
-def _between(order: Sequence[UOp], wrt: Sequence[UOp]) -> set[UOp]:
+def _between(order: Sequence[UOp], wrt: Collection[UOp]) -> set[UOp]:
     """The nodes of `order` that depend on `wrt` by a path of floats."""
     needed = set(wrt)
     for u in order:
@@ -126,7 +131,7 @@ def _cotangents(u: UOp, g: UOp) -> tuple[UOp | None, ...]:
     return cotangents
 
 
-def _accumulate(found: dict[UOp, UOp], u: UOp, g: UOp, wrt: Sequence[UOp]) -> None:
+def _accumulate(found: dict[UOp, UOp], u: UOp, g: UOp, wrt: Collection[UOp]) -> None:
     """Adds `g` to the cotangent of `u`; the wider dtype wins until the end.
 
     What was repeated is summed first and added then: small things are added, and each sum of

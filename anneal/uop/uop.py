@@ -395,6 +395,11 @@ def param(dtype: DType, shape: Iterable[Dim]) -> UOp:
     return UOp(ops.PARAM, dtype, dims, (next(_counter), arg))
 
 
+def param_count() -> int:
+    """A number that no PARAM has: greater than those of all so far, less than those to come."""
+    return next(_counter)
+
+
 def buffer(storage: Any, dtype: DType, shape: Iterable[Dim]) -> UOp:
     """A leaf that holds data. `storage` is the runtime's handle; the IR never looks inside."""
     arg, dims = _template(tuple(shape))

@@ -76,11 +76,16 @@ def describe(adapter: Any) -> dict[str, Any]:
 
 
 def open_device() -> WebGPU:
-    """The first adapter's device. DeviceError where none answers."""
+    """The first adapter's device. DeviceError where none answers, or it does not open."""
     found = adapters()
     if not found:
         raise DeviceError(f"no WebGPU adapter answers: {_INSTALL}")
-    return WebGPU(found[0])
+    import wgpu
+
+    try:
+        return WebGPU(found[0])
+    except (RuntimeError, wgpu.GPUError) as e:
+        raise DeviceError(f"{found[0].info['device']} does not open: {e}") from e
 
 
 class Storage:
