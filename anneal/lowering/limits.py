@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Iterations of all loops of one invocation. Mesa's llvmpipe ends a shader's loops after 65,535 in
+# all, without a word; and a device that is not asked for more never hangs the desktop. What is
+# planned for is less, which leaves room for loops over parts of sums.
+MOST_ITERATIONS = 60_000
+LAST_ITERATION = 65_535
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -132,6 +132,7 @@ def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
     held = _in_one_memory(kernels)
     aliases = _aliases(graph, outputs, kernels, donate, held)
     kernels = _late(kernels, aliases)
+    results = set(outputs)
     slots: list[Slot] = []
     slot_of: dict[UOp, int] = {}
     for i, p in enumerate(graph.inputs):
@@ -145,7 +146,7 @@ def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
             size, holder = points(u.shape), held.get(u, u)
             if holder in slot_of:
                 pass
-            elif holder in outputs:
+            elif holder in results:
                 alias = slot_of[aliases[u]] if u in aliases else None
                 slot_of[holder] = len(slots)
                 slots.append(Slot(u.dtype, size, "output", alias=alias))
@@ -191,34 +192,86 @@ def _aliases(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
              donate: frozenset[int], held: Mapping[UOp, UOp]) -> dict[UOp, UOp]:  # fmt: skip
     """Outputs, or what is `held` in their memory, that take over a donated input: written by the
     last kernel that reads it, which reads of it only the element that it writes."""
-    available = [graph.inputs[i] for i in sorted(donate)]
-    available = [p for p in available if p not in outputs]
+    results, holders = set(outputs), set(held.values())
+    position = {graph.inputs[i]: i for i in donate if graph.inputs[i] not in results}
+    order = _Order(kernels)
     taken: dict[UOp, UOp] = {}
-    for k in kernels:
+    for n, k in enumerate(kernels):
+        fit = [p for p in sorted(k.inputs, key=lambda p: position.get(p, -1)) if p in position]
+        accesses = [_accesses(part) for part in k.parts] if fit else []
         for u in k.outputs:
-            if u in held.values():
-                continue  # its memory is another's
-            fit = (p for p in available if held.get(u, u) in outputs and p.dtype is u.dtype
-                   and points(p.shape) == points(u.shape) and _in_place(k, u, p)
-                   and not _needs_after(k, p, kernels))  # fmt: skip
-            p = next(fit, None)
-            if p is not None:
-                available.remove(p)
-                taken[u] = p
+            if u in holders or held.get(u, u) not in results:
+                continue  # its memory is another's, or no result's
+            for p in fit:
+                if (p in position and p.dtype is u.dtype and points(p.shape) == points(u.shape)
+                        and _in_place(accesses, k.args[u], k.args[p])
+                        and order.is_last(n, p)):  # fmt: skip
+                    del position[p]
+                    taken[u] = p
+                    break
     return taken
 
 
-def _in_place(k: Body, u: UOp, p: UOp) -> bool:
-    """Whether `k` reads of `p` only the element of `u` that it then writes."""
-    if p not in k.inputs:
-        return False  # another kernel may still read it; only its own reader is sure
-    for part in k.parts:
-        stores = [s for s in part.statements if s.op is ops.STORE and s.src[0] is k.args[u]]
-        loads = [n for n in toposort(part.statements)
-                 if n.op is ops.LOAD and n.src[0] is k.args[p]]  # fmt: skip
-        if loads and (not stores or any(n.src[1] is not stores[0].src[1] for n in loads)):
+class _Order:
+    """Which kernels must come before which, as bits of ints: by what they read, and since one that
+    overwrites an input comes after all others that read it."""
+
+    def __init__(self, kernels: Sequence[Body]) -> None:
+        maker = {u: i for i, k in enumerate(kernels) for u in k.outputs}
+        self.readers = _readers(kernels)
+        self.before: list[int] = []
+        for k in kernels:
+            mine = 0
+            for i in {maker[u] for u in k.inputs if u in maker}:
+                mine |= self.before[i] | 1 << i
+            self.before.append(mine)
+
+    def is_last(self, n: int, p: UOp) -> bool:
+        """Whether kernel `n` may come after all others that read `p`; if so, it does from now."""
+        others = [i for i in self.readers[p] if i != n]
+        if any(self.before[i] >> n & 1 for i in others):
             return False
-    return any(s.op is ops.STORE and s.src[0] is k.args[u] for s in k.statements)
+        new = 0
+        for i in others:
+            new |= self.before[i] | 1 << i
+        if new & ~self.before[n]:
+            for i, mine in enumerate(self.before):
+                if i == n or mine >> n & 1:
+                    self.before[i] |= new
+        return True
+
+
+def _readers(kernels: Sequence[Body]) -> dict[UOp, list[int]]:
+    """The numbers of the kernels that read each node."""
+    readers: dict[UOp, list[int]] = {}
+    for i, k in enumerate(kernels):
+        for u in k.inputs:
+            readers.setdefault(u, []).append(i)
+    return readers
+
+
+Accesses = tuple[dict[UOp, UOp], dict[UOp, list[UOp]]]
+
+
+def _accesses(part: Guarded) -> Accesses:
+    """Where each memory is first stored to, and where it is loaded from."""
+    stores: dict[UOp, UOp] = {}
+    loads: dict[UOp, list[UOp]] = {}
+    for s in part.statements:
+        if s.op is ops.STORE:
+            stores.setdefault(s.src[0], s.src[1])
+    for n in toposort(part.statements):
+        if n.op is ops.LOAD:
+            loads.setdefault(n.src[0], []).append(n.src[1])
+    return stores, loads
+
+
+def _in_place(accesses: Sequence[Accesses], written: UOp, read: UOp) -> bool:
+    """Whether of `read` only the element is read that `written` then gets."""
+    for stores, loads in accesses:
+        if any(x is not stores.get(written) for x in loads.get(read, ())):
+            return False
+    return any(written in stores for stores, _ in accesses)
 
 
 def _changes_nothing(k: Body, aliases: Mapping[UOp, UOp]) -> bool:
@@ -227,31 +280,19 @@ def _changes_nothing(k: Body, aliases: Mapping[UOp, UOp]) -> bool:
         value = s.src[2] if s.op is ops.STORE else s
         if value.op is not ops.LOAD or value.src[1] is not s.src[1]:
             return False
-        if not any(s.src[0] is k.args[u] and value.src[0] is k.args[p]
-                   for u, p in aliases.items() if u in k.args and p in k.args):  # fmt: skip
+        if not any(s.src[0] is k.args[u] and value.src[0] is k.args.get(aliases[u])
+                   for u in k.outputs if u in aliases):  # fmt: skip
             return False
     return True
-
-
-def _needs_after(k: Body, p: UOp, kernels: Sequence[Body]) -> bool:
-    """Whether a reader of `p` other than `k` needs what `k` computes."""
-    tainted = set(k.outputs)
-    for other in kernels:
-        if other is not k and tainted.intersection(other.inputs):
-            tainted.update(other.outputs)
-            if p in other.inputs:
-                return True
-    return False
 
 
 def _late(kernels: Sequence[Body], aliases: dict[UOp, UOp]) -> list[Body]:
     """Kernels that overwrite an input come after all others that read it."""
     maker = {u: i for i, k in enumerate(kernels) for u in k.outputs}
     before: list[set[int]] = [{maker[u] for u in k.inputs if u in maker} for k in kernels]
+    readers = _readers(kernels)
     for u, p in aliases.items():
-        for i, k in enumerate(kernels):
-            if p in k.inputs and i != maker[u]:
-                before[maker[u]].add(i)
+        before[maker[u]].update(i for i in readers[p] if i != maker[u])
     order: list[Body] = []
     after: list[list[int]] = [[] for _ in kernels]
     for i, others in enumerate(before):

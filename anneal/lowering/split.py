@@ -12,13 +12,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from anneal.lowering.kernels import identity, is_scatter
+from anneal.lowering.limits import MOST_ITERATIONS
 from anneal.lowering.rangeify import points, unmoved
 from anneal.uop import dtypes, ops
 from anneal.uop.uop import UOp, arange, const, rebuild, scatter, toposort
 
-# Iterations of all loops of one invocation. Mesa's llvmpipe ends a shader's loops after 65,535 in
-# all, without a word; and a device that is not asked for more never hangs the desktop.
-MOST_ITERATIONS = 60_000
 # Results fewer than this leave most of the device idle, which matters for reductions longer than
 # this; products may be computed in tiles, which leaves fewer invocations.
 _FEW, _FEW_PRODUCTS, _LONG = 256, 1 << 14, 1 << 14
