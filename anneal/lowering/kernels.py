@@ -217,6 +217,8 @@ def identity(how: str, dtype: DType) -> bool | int | float:
 
 
 def _clamped(where: UOp, length: Dim) -> UOp:
+    if where.dtype.kind == "u" and isinstance(length, int):  # the greatest are no kernel's index
+        where = where.minimum(max(0, min(length - 1, int(where.dtype.max))))
     return where.cast(dtypes.index).maximum(0).minimum(dim_uop(length) - 1)
 
 

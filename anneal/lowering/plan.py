@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from anneal import config
+from anneal.errors import LoweringError
 from anneal.lowering.cooperate import shared
 from anneal.lowering.cost import item_bytes, kernel_flops
-from anneal.lowering.limits import Limits
-from anneal.lowering.linearize import Guarded, linearize
+from anneal.lowering.limits import LAST_ITERATION, Limits
+from anneal.lowering.linearize import Guarded, iterations, linearize
 from anneal.lowering.rangeify import every_operation, points, stored_nodes, untied, without_masks
 from anneal.lowering.schedule import Body, bodies
 from anneal.lowering.split import at_once, split_long
@@ -29,7 +30,7 @@ from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.rewrite import rewrite
 from anneal.uop.spec import verify
-from anneal.uop.symbolic import simplify
+from anneal.uop.symbolic import bounds, simplify
 from anneal.uop.uop import Graph, Origin, UOp, structural_key, substitute, toposort
 from anneal.wgsl.render import ROW, WORKGROUP, render
 
@@ -117,7 +118,7 @@ def lower(graph: Graph, limits: Limits, donate: frozenset[int]) -> Plan:
     if config.verify():
         verify([s for k in kernels for s in k.statements], "kernel")
     count("schedules")
-    return _plan(graph, outputs, kernels, donate, stored, limits.gpu)
+    return _plan(graph, outputs, kernels, donate, stored, limits)
 
 
 def _stored_form(u: UOp) -> UOp:
@@ -128,7 +129,7 @@ def _stored_form(u: UOp) -> UOp:
 
 
 def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
-          donate: frozenset[int], reasons: Mapping[UOp, str], gpu: bool) -> Plan:  # fmt: skip
+          donate: frozenset[int], reasons: Mapping[UOp, str], limits: Limits) -> Plan:  # fmt: skip
     held = _in_one_memory(kernels)
     aliases = _aliases(graph, outputs, kernels, donate, held)
     kernels = _late(kernels, aliases)
@@ -154,7 +155,7 @@ def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
                 slot_of[holder] = _temporary(slots, free, -(-size * item_bytes(u.dtype) // 4))
             slot_of[u] = slot_of[holder]
         if not _changes_nothing(k, aliases):
-            launches.append(_launch(k, slot_of, aliases, reasons, gpu))
+            launches.append(_launch(k, slot_of, aliases, reasons, limits))
         for u in dict.fromkeys([held.get(u, u) for u in (*k.inputs, *k.outputs)]):
             if last[u] == n and slots[slot_of[u]].kind == "temp":
                 free.append(slot_of[u])
@@ -312,7 +313,7 @@ def _late(kernels: Sequence[Body], aliases: dict[UOp, UOp]) -> list[Body]:
 
 
 def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp],
-            reasons: Mapping[UOp, str], gpu: bool) -> Launch:  # fmt: skip
+            reasons: Mapping[UOp, str], limits: Limits) -> Launch:  # fmt: skip
     merged = {aliases[u]: u for u in k.outputs if u in aliases}
     merged.update({u.src[2]: u for u in k.outputs if u.op is ops.SCATTER and len(u.src) == 3})
     nodes = [*k.outputs, *(u for u in k.inputs if u not in merged)]
@@ -327,7 +328,36 @@ def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp],
                    for u in nodes)  # fmt: skip
     why = tuple([reasons[u] for u in k.outputs])
     args = tuple([slot_of[u] for u in nodes])
-    return Launch(_kernel(k.grid, parts, params, gpu), args, why, k.origins)
+    if limits.fuse and len(nodes) > limits.max_buffers:
+        raise _refused(k, f"binds {len(nodes)} buffers; the device allows {limits.max_buffers}")
+    try:
+        kernel = _kernel(k.grid, parts, params, limits.gpu)
+    except _Unfit as e:
+        raise _refused(k, str(e)) from None
+    return Launch(kernel, args, why, k.origins)
+
+
+class _Unfit(Exception):
+    """What is wrong with a kernel, without the line that is to blame."""
+
+
+def _refused(k: Body, why: str) -> LoweringError:
+    lines = dict.fromkeys(f"{o.file}:{o.line}" for o in k.origins)
+    where = ", ".join(list(lines)[:3]) or "a kernel"
+    return LoweringError(f"{where} {why}")
+
+
+def _check_indices(nodes: Sequence[UOp], invocations: int) -> None:
+    """Kernels count in i32: positions beyond it would wrap without a word."""
+    least, greatest = int(dtypes.int32.min), int(dtypes.int32.max)
+    if invocations > greatest:
+        raise _Unfit(f"has {invocations} invocations: more than 32 bits count")
+    for n in toposort(nodes):
+        if n.dtype is dtypes.index:
+            low, high = bounds(n)
+            if low < least or high > greatest:
+                raise _Unfit(f"counts elements up to {max(high, -low)}: more than 32 bits hold; "
+                             "compute it in parts")  # fmt: skip
 
 
 _kernels: dict[tuple[str, tuple[Param, ...], bool], Kernel] = {}
@@ -352,13 +382,17 @@ def _kernel(grid: tuple[UOp, ...], parts: tuple[Guarded, ...],
     if config.verify():
         verify(statements, "kernel")
     points = math.prod(int(r.src[0].arg) for r in grid)
+    _check_indices([*grid, *statements], points)
     groups = points if lanes else -(-points // WORKGROUP)
     reduced = "r_" if any(n.op is ops.REDUCE for n in toposort(statements)) else "e_"
     name = reduced + ("_".join(str(r.src[0].arg) for r in grid) or "1") + "_" + key[:6]
     written = iter(rewrite(statements, DECOMPOSE))
     parts = tuple(Guarded(p.condition, tuple([next(written) for _ in p.statements]))
                   for p in parts)  # fmt: skip
-    text = render(name, linearize(parts), [(p.dtype, p.access) for p in params], grid,
+    instructions = linearize(parts)
+    if (most := iterations(instructions)) > LAST_ITERATION:
+        raise _Unfit(f"would loop {most} times in one invocation; {LAST_ITERATION} are allowed")
+    text = render(name, instructions, [(p.dtype, p.access) for p in params], grid,
                   lanes is not None)
     shape = (groups, 1, 1) if groups <= ROW else (ROW, -(-groups // ROW), 1)
     made = Kernel(name, text, shape, (WORKGROUP, 1, 1), params, flops)

@@ -139,10 +139,17 @@ def _halves(u: UOp, x: UOp, axis: int, parts: int, mark: tuple[str, int]) -> UOp
     rest = _int(x.shape[axis]) // parts
     whole = x.reshape((*x.shape[:axis], parts, rest, *x.shape[axis + 1 :]))
     inner = [a + (a > axis) for a in axes if a != axis]
-    halves = whole.reduce(how, (*inner, axis + 1))
+    halves = _short(whole.reduce(how, (*inner, axis + 1)), u)
     stored = UOp(ops.CONTIGUOUS, halves.dtype, (halves,), mark)
-    halves.origin = stored.origin = u.origin
-    return stored.reduce(how, (sum(a not in axes for a in range(axis)),))
+    stored.origin = u.origin
+    return _short(stored.reduce(how, (sum(a not in axes for a in range(axis)),)), u)
+
+
+def _short(half: UOp, u: UOp) -> UOp:
+    """A half of `u`, in parts if it is still too long."""
+    half.origin = half.origin or u.origin
+    length = points(half.src[0].shape) // max(points(half.shape), 1)
+    return _reduction(half) if length > MOST_ITERATIONS else half
 
 
 def _is_long_scatter(u: UOp) -> bool:

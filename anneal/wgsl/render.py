@@ -99,6 +99,7 @@ class _Body:
         self.names = 0
         self.text: dict[UOp, str] = {}
         self.depth: dict[UOp, int] = {}
+        self.part: dict[UOp, str] = {}
         self.uses: dict[UOp, int] = {}
         for i in instructions:
             if i.kind in ("let", "store", "fold", "if"):
@@ -110,13 +111,13 @@ class _Body:
         out += [f"  var {self.memory(a)}: array<{type_of(a.dtype)}, {a.arg[1]}>;"
                 for a in self.arrays if a.op is ops.REGISTERS]  # fmt: skip
         indent = 1
-        for kind, u in self.instructions:
+        for kind, u, length in self.instructions:
             if kind == "end":
                 indent -= 1
-            line = getattr(self, f"_{kind}")(u)
+            line = getattr(self, f"_{kind}")(u, *([length] if length else []))
             if line:
                 out.append("  " * indent + line)
-            if kind in ("loop", "if"):
+            if kind in ("loop", "block", "if"):
                 indent += 1
         return out
 
@@ -170,10 +171,25 @@ class _Body:
         start = self._literal(identity(u.arg[0], u.dtype), u.dtype)
         return f"var {self.text[u]} = {start};"
 
-    def _loop(self, r: UOp) -> str:
-        self.text[r] = f"r{r.arg[0]}"
-        size = self._name(r.src[0])
-        return f"for (var {self.text[r]} = 0; {self.text[r]} < {size}; {self.text[r]}++) {{"
+    def _part(self, u: UOp) -> str:
+        self.part[u] = self._fresh("part")
+        return f"var {self.part[u]} = {self._literal(0, u.dtype)};"
+
+    def _join(self, u: UOp) -> str:
+        return self._folded(u, self.text[u], self.part.pop(u))
+
+    def _block(self, r: UOp, length: int) -> str:
+        start = f"s{r.arg[0]}"
+        return f"for (var {start} = 0; {start} < {self._name(r.src[0])}; {start} += {length}) {{"
+
+    def _loop(self, r: UOp, length: int = 0) -> str:
+        name = self.text[r] = f"r{r.arg[0]}"
+        start, end = "0", self._name(r.src[0])
+        if length:  # of a block
+            start = f"s{r.arg[0]}"
+            whole = int(r.src[0].arg) % length == 0
+            end = f"{start} + {length}" if whole else f"min({start} + {length}, {end})"
+        return f"for (var {name} = {start}; {name} < {end}; {name}++) {{"
 
     def _if(self, u: UOp) -> str:
         return f"if ({self._condition(u)}) {{"
@@ -187,8 +203,10 @@ class _Body:
         return "}"
 
     def _fold(self, u: UOp) -> str:
-        acc = self.text[u]
-        return f"{acc} = {self._binary(_FOLDS[u.arg[0]], u.dtype, acc, self._name(u.src[0]))};"
+        return self._folded(u, self.part.get(u, self.text[u]), self._name(u.src[0]))
+
+    def _folded(self, u: UOp, acc: str, value: str) -> str:
+        return f"{acc} = {self._binary(_FOLDS[u.arg[0]], u.dtype, acc, value)};"
 
     def combined(self, how: str, dtype: DType) -> str:
         """Two lanes' values, `a` and `b`, as one."""
