@@ -179,9 +179,11 @@ def iterations(instructions: Sequence[Instruction]) -> int:
             times.pop()
         elif kind == "if":
             times.append(times[-1])
-        elif kind in ("loop", "block"):
-            blocks = kind == "block"
-            times.append(times[-1] * (-(-_size(u) // length) if blocks else length or _size(u)))
+        elif kind == "block":
+            times.append(times[-1] * -(-_size(u) // length))
+            total += times[-1]
+        elif kind == "loop":  # in blocks, it counts to its length once
+            times.append(times[-2 if length else -1] * _size(u))
             total += times[-1]
         elif u.op is ops.GROUP:
             total += times[-1] * _GROUP_STEPS

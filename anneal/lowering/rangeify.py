@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 
 from anneal.lowering.kernels import is_scatter
-from anneal.lowering.limits import MOST_ITERATIONS
+from anneal.lowering.limits import MOST_ITERATIONS, trips
 from anneal.uop import ops
 from anneal.uop.uop import Shape, UOp, rebuild, toposort
 
@@ -300,9 +300,10 @@ def _store_what_is_long(order: list[UOp], stored: dict[UOp, str]) -> None:
 
 def _store_what_nests(order: list[UOp], stored: dict[UOp, str]) -> None:
     """Stores what a reduction reads if that is reductions, and one invocation would loop too often:
-    visits times length. `trips`: iterations for one element of a contraction; `inner`: the
+    visits times length. `loops`: iterations for one element of a contraction; `inner`: the
     contractions that a node computes in place, but for those inside of them."""
-    trips: dict[UOp, int] = {}
+    place = {u: i for i, u in enumerate(order)}
+    loops: dict[UOp, int] = {}
     inner: dict[UOp, frozenset[UOp]] = {}
     none = frozenset[UOp]()
     for u in order:
@@ -311,36 +312,37 @@ def _store_what_nests(order: list[UOp], stored: dict[UOp, str]) -> None:
             continue
         found = none.union(*(inner[s] for s in u.src))
         if _is_contraction(u):
-            size = points(u.shape)
-            length = _length(u)
-            most = _FEW_ITERATIONS if size < _FEW else MOST_ITERATIONS
-            trips[u] = length + length * sum(trips[n] for n in found)
-            if found and trips[u] > min(most, MOST_ITERATIONS):
-                why = f"a reduction of it would loop {trips[u]} times"
+            length, own = _lengths(u)
+            most = _FEW_ITERATIONS if points(u.shape) < _FEW else MOST_ITERATIONS
+            loops[u] = own + length * sum(loops[n] for n in found)
+            if found and loops[u] > min(most, MOST_ITERATIONS):
+                why = f"a reduction of it would loop {loops[u]} times"
                 for s in u.src:
                     if inner[s]:
                         stored[_unrenamed(s)] = why
                         inner[s] = inner[_unrenamed(s)] = none
-                trips[u] = length
+                loops[u] = own
             found = frozenset((u,))
         elif len(found) > 1:
-            total = sum(trips[n] for n in found)
-            for n in sorted(found, key=lambda n: -trips[n]):
+            total = sum(loops[n] for n in found)
+            for n in sorted(found, key=lambda n: (-loops[n], place[n])):
                 if total > MOST_ITERATIONS:
                     stored[n] = f"beside others it would loop {total} times"
-                    total -= trips[n]
+                    total -= loops[n]
                     found -= {n}
                     inner[n] = none
         inner[u] = none if u in stored else found
 
 
-def _length(u: UOp) -> int:
-    """Iterations of the loops of the contraction `u` itself."""
+def _lengths(u: UOp) -> tuple[int, int]:
+    """How often the contraction `u` computes what it reads, and the iterations of its loops."""
     if u.op is ops.REDUCE:
-        return points(u.src[0].shape) // max(points(u.shape), 1)
+        sizes = [points((d,)) for a, d in enumerate(u.src[0].shape) if a in u.arg[1] and d != 1]
+        return math.prod(sizes), trips(sizes)
     axis = u.arg[1]
-    return points(u.src[1].shape[axis : axis + 1]) + (
-        points(u.shape[axis : axis + 1]) if is_scatter(u) and len(u.src) == 2 else 0)  # fmt: skip
+    count = points(u.src[1].shape[axis : axis + 1])
+    zeros = is_scatter(u) and len(u.src) == 2
+    return count, count + (points(u.shape[axis : axis + 1]) if zeros else 0)
 
 
 def _unrenamed(u: UOp) -> UOp:

@@ -29,7 +29,7 @@ from anneal.lowering.kernels import (
     is_scatter,
     kernel_range,
 )
-from anneal.lowering.limits import MOST_ITERATIONS
+from anneal.lowering.limits import MOST_ITERATIONS, trips
 from anneal.lowering.linearize import Guarded
 from anneal.lowering.rangeify import points
 from anneal.lowering.split import is_for_many
@@ -397,16 +397,16 @@ class _Scheduler:
     def _iterations(self, u: UOp, axes: Axes) -> int:
         """How often the loops of one invocation run that computes `u`."""
         e = self.elements[u]
-        loops = {x for x, a in zip(e.index, axes, strict=True) if a is None and x is not ZERO}
+        loops = [x for x, a in zip(e.index, axes, strict=True) if a is None and x is not ZERO]
         total = 0
         if e.over is not None:
-            others = loops - {e.index[u.arg[1]]}
-            total += math.prod(int(x.src[0].arg) for x in (*others, e.over))
-        if loops and not (e.over is not None and len(u.src) == 3):
-            total += math.prod(int(x.src[0].arg) for x in loops)
+            others = [x for x in loops if x is not e.index[u.arg[1]]]
+            total += _trips((*others, e.over))
+        if not (e.over is not None and len(u.src) == 3):
+            total += _trips(loops)
         for ranges in self.reduces[u].values():
-            total += math.prod(int(r.src[0].arg) for r in ranges
-                               if r in loops or r.arg[1] == "loop")  # fmt: skip
+            inside = [r for r in ranges if r in loops or r.arg[1] == "loop"]
+            total += _trips(sorted(inside, key=lambda r: int(r.arg[0])))
         return total
 
     def _has_no_loops(self, u: UOp, axes: Axes) -> bool:
@@ -448,6 +448,10 @@ def _own_index(u: UOp) -> Index:
 
 def _below(u: UOp) -> set[UOp]:
     return {n for n in toposort([u]) if n.op is ops.RANGE}
+
+
+def _trips(ranges: Iterable[UOp]) -> int:
+    return trips(int(r.src[0].arg) for r in ranges)
 
 
 def _work(e: Element, reduces: Iterable[set[UOp]]) -> int:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from anneal.lowering.kernels import identity, is_scatter
-from anneal.lowering.limits import MOST_ITERATIONS
+from anneal.lowering.limits import MOST_ITERATIONS, trips
 from anneal.lowering.rangeify import points, unmoved
 from anneal.uop import dtypes, ops
 from anneal.uop.uop import UOp, arange, const, rebuild, scatter, toposort
@@ -84,11 +84,11 @@ def _reduction(u: UOp) -> UOp:
     x, (how, axes) = u.src[0], u.arg
     sizes = {a: _int(x.shape[a]) for a in axes}
     length, results = math.prod(sizes.values()), math.prod(_int(d) for d in u.shape)
-    must = length > MOST_ITERATIONS
+    must = _trips(u) > MOST_ITERATIONS
     product = _is_product(x)
     if not must and not (length >= _LONG and 0 < results < (_FEW_PRODUCTS if product else _FEW)):
         return u
-    fewest = -(-length // MOST_ITERATIONS)
+    fewest = -(-_trips(u) // MOST_ITERATIONS)
     most = max(fewest, min(_MOST_PARTS, length // 64) // max(results, 1))
     if product:
         most = max(most, min(_ENOUGH // max(results, 1), length // 512))
@@ -148,8 +148,12 @@ def _halves(u: UOp, x: UOp, axis: int, parts: int, mark: tuple[str, int]) -> UOp
 def _short(half: UOp, u: UOp) -> UOp:
     """A half of `u`, in parts if it is still too long."""
     half.origin = half.origin or u.origin
-    length = points(half.src[0].shape) // max(points(half.shape), 1)
-    return _reduction(half) if length > MOST_ITERATIONS else half
+    return _reduction(half) if _trips(half) > MOST_ITERATIONS else half
+
+
+def _trips(u: UOp) -> int:
+    """Iterations of the loops of the reduction `u` itself."""
+    return trips(_int(d) for a, d in enumerate(u.src[0].shape) if a in u.arg[1] and d != 1)
 
 
 def _is_long_scatter(u: UOp) -> bool:
