@@ -365,9 +365,9 @@ def _store_for_buffer_limit(order: list[UOp], stored: dict[UOp, str], max_inputs
                 continue
             while True:
                 inputs = frozenset[UOp]().union(*(reads[s] for s in u.src))
-                if len(inputs) <= max_inputs:
+                widest = max(u.src, key=lambda s: len(reads[s]), default=u)
+                if len(inputs) <= max_inputs or len(reads[widest]) < 2:
                     break
-                widest = max(u.src, key=lambda s: len(reads[s]))
                 inner = _unrenamed(widest)
                 stored[inner] = f"a kernel would read {len(inputs)} buffers"
                 reads[widest] = reads[inner] = frozenset((inner,))
