@@ -130,7 +130,7 @@ class Plans:
 
     def _stored(self, plans: list[tuple[Graph, str, Plan]]) -> bytes:
         with _cache_folder(self.folder):
-            for graph, key, plan in plans:
+            for _, key, plan in plans:
                 cache.store(key, plan)
         raw = self.file.read_bytes()
         self.file.unlink()

@@ -9,7 +9,7 @@ import math
 from anneal.uop import dtypes, ops
 from anneal.uop.rewrite import Rule, GradientSet, build
 from anneal.uop.uop import UOp
-from anneal.rules.gradient import inverse, product_of_others, repeated, scattered, to_extremes, uncast, unexpanded, unpadded, unsheared, unshrunk
+from anneal.rules.gradient import inverse, product_of_others, product_of_others_named, repeated, scattered, to_extremes, to_named_extremes, uncast, unexpanded, unpadded, unsheared, unshrunk
 
 
 def _add(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
@@ -325,6 +325,33 @@ def _scatter(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
         x = s1
         if a[0] == "add":
             return (None, g.gather(i, a[1]), ), 36
+    # scatter_max: scatter[a](i, x) -> none, to_named_extremes(a, i, x, out, g) if a[0] == "max"
+    a = out.arg
+    if len(out.src) >= 2:
+        s0 = out.src[0]
+        s1 = out.src[1]
+        i = s0
+        x = s1
+        if a[0] == "max":
+            return (None, to_named_extremes(a, i, x, out, g), ), 37
+    # scatter_min: scatter[a](i, x) -> none, to_named_extremes(a, i, x, out, g) if a[0] == "min"
+    a = out.arg
+    if len(out.src) >= 2:
+        s0 = out.src[0]
+        s1 = out.src[1]
+        i = s0
+        x = s1
+        if a[0] == "min":
+            return (None, to_named_extremes(a, i, x, out, g), ), 38
+    # scatter_mul: scatter[a](i, x) -> none, g.gather(i, a[1]) * product_of_others_named(a, i, x) if a[0] == "mul"
+    a = out.arg
+    if len(out.src) >= 2:
+        s0 = out.src[0]
+        s1 = out.src[1]
+        i = s0
+        x = s1
+        if a[0] == "mul":
+            return (None, g.gather(i, a[1]) * product_of_others_named(a, i, x), ), 39
     return None
 
 
@@ -367,6 +394,9 @@ RULES = GradientSet(
         Rule('reduce_mul', 'the product rule; right with zeros among the factors', 'reduce[a](x) -> repeated(out, g) * product_of_others(out) if a[0] == "mul"', 'rules/gradient.upat', 59, 'any', ('anneal.rules.gradient',)),
         Rule('gather', 'what was read gets it, as often as it was', 'gather[a](x, i) -> scattered(a, x, i, g), none', 'rules/gradient.upat', 61, 'any', ('anneal.rules.gradient',)),
         Rule('scatter_add', 'the adjoint of the adjoint', 'scatter[a](i, x) -> none, g.gather(i, a[1]) if a[0] == "add"', 'rules/gradient.upat', 62, 'any', ('anneal.rules.gradient',)),
+        Rule('scatter_max', 'of those that name an element, the greatest get it; ties share equally', 'scatter[a](i, x) -> none, to_named_extremes(a, i, x, out, g) if a[0] == "max"', 'rules/gradient.upat', 64, 'any', ('anneal.rules.gradient',)),
+        Rule('scatter_min', 'the smallest, alike', 'scatter[a](i, x) -> none, to_named_extremes(a, i, x, out, g) if a[0] == "min"', 'rules/gradient.upat', 66, 'any', ('anneal.rules.gradient',)),
+        Rule('scatter_mul', 'the product rule; right with zeros among the factors', 'scatter[a](i, x) -> none, g.gather(i, a[1]) * product_of_others_named(a, i, x) if a[0] == "mul"', 'rules/gradient.upat', 68, 'any', ('anneal.rules.gradient',)),
     ),
     {ops.ADD: _add, ops.SUB: _sub, ops.NEG: _neg, ops.MUL: _mul, ops.DIV: _div, ops.POW: _pow, ops.MOD: _mod, ops.MAX: _max, ops.MIN: _min, ops.WHERE: _where, ops.EXP: _exp, ops.LOG: _log, ops.LOG1P: _log1p, ops.SIN: _sin, ops.COS: _cos, ops.TANH: _tanh, ops.SQRT: _sqrt, ops.ABS: _abs, ops.FLOOR: _floor, ops.ROUND: _round, ops.CAST: _cast, ops.STOP_GRADIENT: _stop_gradient, ops.CONTIGUOUS: _contiguous, ops.AFTER: _after, ops.RESHAPE: _reshape, ops.PERMUTE: _permute, ops.EXPAND: _expand, ops.PAD: _pad, ops.SHRINK: _shrink, ops.FLIP: _flip, ops.SHEAR: _shear, ops.REDUCE: _reduce, ops.GATHER: _gather, ops.SCATTER: _scatter},
 )

@@ -87,17 +87,6 @@ def render(name: str, instructions: Sequence[Instruction], args: Sequence[tuple[
     return "\n".join(text) + "\n"
 
 
-def _check_index(u: UOp) -> None:
-    """OverflowError for a counter or an index that 32 bits do not hold: a kernel computes places
-    of elements that need not exist in memory."""
-    least, greatest = bounds(u)
-    if least < -(1 << 31) or greatest >= 1 << 31:
-        raise OverflowError(
-            f"WGSL counts in 32 bits, and an index from {least} to {greatest} does not fit them; "
-            "work on parts of the array, or run on the interpreter (ANNEAL_DEVICE=interpreter)"
-        )
-
-
 def _operands(i: Instruction) -> tuple[UOp, ...]:
     """The nodes whose values the instruction uses."""
     u = i.node
@@ -117,6 +106,7 @@ class _Body:
         self.names = 0
         self.text: dict[UOp, str] = {}
         self.depth: dict[UOp, int] = {}
+        self.part: dict[UOp, str] = {}
         self.uses: dict[UOp, int] = {}
         for i in instructions:
             if i.kind in ("let", "store", "fold", "if"):
@@ -128,13 +118,13 @@ class _Body:
         out += [f"  var {self.memory(a)}: array<{type_of(a.dtype)}, {a.arg[1]}>;"
                 for a in self.arrays if a.op is ops.REGISTERS]  # fmt: skip
         indent = 1
-        for kind, u in self.instructions:
+        for kind, u, length in self.instructions:
             if kind == "end":
                 indent -= 1
-            line = getattr(self, f"_{kind}")(u)
+            line = getattr(self, f"_{kind}")(u, *([length] if length else []))
             if line:
                 out.append("  " * indent + line)
-            if kind in ("loop", "if"):
+            if kind in ("loop", "block", "if"):
                 indent += 1
         return out
 
@@ -172,8 +162,6 @@ class _Body:
         if u.op is ops.BARRIER:
             stored = u.src[0].src[0].src[0]
             return "storageBarrier();" if stored.op is ops.ARG else "workgroupBarrier();"
-        if u.dtype is dtypes.index or u.op is ops.RANGE:
-            _check_index(u)
         text = self._expression(u)
         depth = 1 + max((self.depth.get(s, 0) for s in u.src), default=0)
         if self.uses.get(u, 0) <= 1 and depth < _DEPTH and u.op not in _ONCE:
@@ -190,11 +178,25 @@ class _Body:
         start = self._literal(identity(u.arg[0], u.dtype), u.dtype)
         return f"var {self.text[u]} = {start};"
 
-    def _loop(self, r: UOp) -> str:
-        _check_index(r)
-        self.text[r] = f"r{r.arg[0]}"
-        size = self._name(r.src[0])
-        return f"for (var {self.text[r]} = 0; {self.text[r]} < {size}; {self.text[r]}++) {{"
+    def _part(self, u: UOp) -> str:
+        self.part[u] = self._fresh("part")
+        return f"var {self.part[u]} = {self._literal(0, u.dtype)};"
+
+    def _join(self, u: UOp) -> str:
+        return self._folded(u, self.text[u], self.part.pop(u))
+
+    def _block(self, r: UOp, length: int) -> str:
+        start = f"s{r.arg[0]}"
+        return f"for (var {start} = 0; {start} < {self._name(r.src[0])}; {start} += {length}) {{"
+
+    def _loop(self, r: UOp, length: int = 0) -> str:
+        name = self.text[r] = f"r{r.arg[0]}"
+        start, end = "0", self._name(r.src[0])
+        if length:  # of a block
+            start = f"s{r.arg[0]}"
+            whole = int(r.src[0].arg) % length == 0
+            end = f"{start} + {length}" if whole else f"min({start} + {length}, {end})"
+        return f"for (var {name} = {start}; {name} < {end}; {name}++) {{"
 
     def _if(self, u: UOp) -> str:
         return f"if ({self._condition(u)}) {{"
@@ -208,8 +210,10 @@ class _Body:
         return "}"
 
     def _fold(self, u: UOp) -> str:
-        acc = self.text[u]
-        return f"{acc} = {self._binary(_FOLDS[u.arg[0]], u.dtype, acc, self._name(u.src[0]))};"
+        return self._folded(u, self.part.get(u, self.text[u]), self._name(u.src[0]))
+
+    def _folded(self, u: UOp, acc: str, value: str) -> str:
+        return f"{acc} = {self._binary(_FOLDS[u.arg[0]], u.dtype, acc, value)};"
 
     def combined(self, how: str, dtype: DType) -> str:
         """Two lanes' values, `a` and `b`, as one."""

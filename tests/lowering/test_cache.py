@@ -127,7 +127,7 @@ def put(folder: Path, statement: str, *values: Any) -> None:
 
 def test_no_flipped_bit_of_the_index_gives_another_programs_plan(folder: Path) -> None:
     programs = [lowered(scale) for scale in (2.0, 3.0, 5.0)]
-    for graph, key, plan in programs:
+    for _, key, plan in programs:
         cache.store(key, plan)
     file = folder / "plans.sqlite3"
     raw = file.read_bytes()

@@ -89,6 +89,46 @@ def test_values_broadcast_and_take_the_dtype() -> None:
         anp.zeros((2, 2)).at[0].set([1, 2, 3])
 
 
+_UPDATES = {"add": np.add, "multiply": np.multiply, "min": np.minimum, "max": np.maximum}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int32", "uint32", "bool"])
+@pytest.mark.parametrize(("rows", "count"), [(1, 3), (3, 1), (7, 11), (97, 101), (3, 0)])
+@pytest.mark.parametrize("how", _UPDATES)
+def test_many_updates_of_one_element(how: str, rows: int, count: int, dtype: str) -> None:
+    """Some outside, which are dropped, and some elements that nothing names."""
+    rng = np.random.default_rng(rows)
+    x, v = (rng.integers(0, 3, (2, n, 2)).astype(dtype) for n in (rows, count))
+    i = rng.integers(-rows - 2, rows + 2, count).astype(np.int32)
+    want, inside = x.copy(), (i >= -rows) & (i < rows)
+    _UPDATES[how].at(want, (slice(None), i[inside]), v[:, inside])
+    got = getattr(anp.asarray(x).at[:, anp.asarray(i)], how)(anp.asarray(v))
+    assert str(got.dtype) == dtype
+    np.testing.assert_array_equal(np.asarray(got), want)
+
+
+@pytest.mark.parametrize("how", ["max", "min", "multiply"])
+def test_updates_are_in_proportion_to_the_indices(how: str) -> None:
+    f = anneal.jit(lambda x, i, v: getattr(x.at[i], how)(v))
+    with anneal.default_device("webgpu"):
+        args = (np.zeros(5000, "f"), np.zeros(4000, "i"), np.zeros(4000, "f"))
+        assert f.lower(*args).cost_analysis()["flops"] < 10 * 9000
+
+
+def test_gradients_of_updates_with_ties_and_zeros() -> None:
+    i = anp.asarray(np.array([0, 2, 2, 2, 7, 0], np.int32))
+    x = anp.asarray(np.array([1.0, 5.0, 2.0], "f"))
+    v = anp.asarray(np.array([3.0, 4.0, 4.0, 0.0, 9.0, -1.0], "f"))
+    slope = anneal.grad(lambda v: (x.at[i].max(v) * anp.array([1.0, 10.0, 100.0])).sum())
+    assert slope(v).tolist() == [1, 50, 50, 0, 0, 0]
+    product = anneal.grad(lambda v: (x.at[i].multiply(v) * anp.array([1.0, 10.0, 100.0])).sum())
+    assert product(v).tolist() == [-1, 0, 0, 3200, 0, 3]
+    curved = anneal.grad(lambda v: product(v)[1])  # through the zero among the factors
+    assert curved(v).tolist() == [0, 0, 0, 800, 0, 0]
+    slope = anneal.grad(lambda v: x.at[i].min(v).sum())
+    assert slope(v).tolist() == [0, 0, 0, 1, 0, 1]
+
+
 def test_other_updates() -> None:
     x = anp.asarray([2.0, 4.0, 8.0])
     assert x.at[1:].divide(2).tolist() == [2, 2, 4]

@@ -37,6 +37,9 @@ def index(values: Any) -> UOp:
 
 # -- every rule ------------------------------------------------------------------------------------
 
+# Indices, some outside, that name every element of three.
+_NAMED = [[0, 2, 2, 1, 9], [1, 1, -3, 2, 0]]
+
 # name of the rule: the function and the shapes of its arguments; "+" for positive arguments.
 CASES: dict[str, tuple[Callable[..., UOp], list[tuple[int, ...]], str]] = {
     "add": (lambda x, y: x + y, [(2, 3), ()], ""),
@@ -74,6 +77,9 @@ CASES: dict[str, tuple[Callable[..., UOp], list[tuple[int, ...]], str]] = {
     "reduce_min": (lambda x: x.reduce("min", (0,)), [(2, 4)], ""),
     "gather": (lambda x: x.gather(index([[0, 2, 2, 1], [1, 1, 0, 0]]), 1), [(2, 3)], ""),
     "scatter_add": (lambda x: scatter("add", index([[0, 2], [1, 1]]), x, 1, 3), [(2, 2)], ""),
+    "scatter_mul": (lambda x: scatter("mul", index(_NAMED), x, 1, 3), [(2, 5)], ""),
+    "scatter_max": (lambda x: scatter("max", index(_NAMED), x, 1, 3), [(2, 5)], ""),
+    "scatter_min": (lambda x: scatter("min", index(_NAMED), x, 1, 3), [(2, 5)], ""),
 }
 # Rules that finite differences cannot speak of, each with its own test below.
 APART = {"cast", "stop_gradient"}
