@@ -16,6 +16,7 @@ import anneal
 from anneal import device
 from anneal.cli import main
 from anneal.lowering import cache
+from anneal.memo import Memo
 
 PROGRAM = """
 import json, numpy as np, anneal, anneal.numpy as anp
@@ -56,7 +57,7 @@ def test_processes_at_once(tmp_path: Path) -> None:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ANNEAL_CACHE_DIR", str(tmp_path / "plans"))
-    monkeypatch.setattr(device, "_compiled", {})
+    monkeypatch.setattr(device, "_compiled", Memo(1000))
     return tmp_path / "plans"
 
 
