@@ -257,7 +257,7 @@ def floor(x: Any) -> Array:
 def ceil(x: Any) -> Array:
     """The least integer not below x, of x's dtype."""
     a = asarray(x)
-    return negative(floor(negative(a))) if a.dtype.is_float else a
+    return negative(floor(negative(a))) if a.dtype.is_float else a.copy()
 
 
 def round(x: Any, decimals: int = 0) -> Array:
@@ -265,7 +265,7 @@ def round(x: Any, decimals: int = 0) -> Array:
     a = asarray(x)
     _no_bools("round", a)
     if not a.dtype.is_float:
-        return a
+        return a.copy()
     scale = 10.0**decimals
     return _unary("round", ops.ROUND, a) if decimals == 0 else round(a * scale) / scale
 
@@ -415,7 +415,7 @@ def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None)
     """NaN becomes `nan`, infinities the greatest and the least finite numbers."""
     a = asarray(x)
     if not a.dtype.is_float:
-        return a
+        return a.copy()
     greatest = _LARGEST[a.dtype]
     out = where(isnan(a), nan, a)
     out = where(equal(a, math.inf), greatest if posinf is None else posinf, out)
@@ -428,7 +428,7 @@ _LARGEST = {dtypes.float32: 3.4028234663852886e38, dtypes.float16: 65504.0,
 
 def positive(x: Any) -> Array:
     """x."""
-    return asarray(x)
+    return asarray(x).copy()
 
 
 def reciprocal(x: Any) -> Array:
