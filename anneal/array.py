@@ -618,7 +618,7 @@ def broadcast(*arrays: Any) -> list[Array]:
 
 
 def realize(arrays: Sequence[Array]) -> None:
-    """Computes `arrays`, as one graph; afterwards each is its BUFFER.
+    """Computes `arrays`, as one graph; afterwards each is its BUFFER, but for scalar constants.
 
     Raises ConcretizationTypeError for values of a trace in progress, DeletedArrayError for arrays
     whose memory was donated.

@@ -81,10 +81,12 @@ def computed(u: UOp, error: type[errors.ConcretizationTypeError], what: str) -> 
     """The BUFFER that holds the value of `u`; `error` where an argument's value is not known."""
     if u.op is ops.BUFFER:
         return u
+    if u.op is ops.CONST:  # which stays one in every graph, read or not
+        return scalar_buffer(u)
     if u.value is None or u.op is ops.PARAM:
         known = _bound(u, error, what) if u.traced else u
-        if known.op is ops.BUFFER:
-            return known
+        if known.op is ops.BUFFER or known.op is ops.CONST:
+            return computed(known, error, what)
         if known.value is None:
             execute([known])
         if u.op is ops.PARAM:
@@ -111,11 +113,8 @@ def _bound(u: UOp, error: type[errors.ConcretizationTypeError], what: str) -> UO
 def execute(roots: Sequence[UOp]) -> None:
     """Runs the graph of `roots` (distinct, untraced) and sets their `value`, and that of what is
     held on the way."""
-    roots = [u for u in roots if u.value is None and u.op is not ops.BUFFER]
-    for u in roots:
-        if u.op is ops.CONST:
-            u.value = scalar_buffer(u)
-    roots = [u for u in roots if u.op is not ops.CONST]
+    leaf = (ops.BUFFER, ops.CONST)
+    roots = [u for u in roots if u.value is None and u.op not in leaf]
     if not roots:
         return
     from anneal import device

@@ -131,6 +131,12 @@ def test_adam_by_hand() -> None:
     _compiles_nothing_after(4, step)
 
 
+def test_a_scalar_that_was_read_is_a_scalar_like_others() -> None:
+    x, seven = anp.asarray(np.ones(3, np.float32)), anp.asarray(7.25)
+    assert seven.numpy() == 7.25 and anp.asarray(9.25).block_until_ready() is not None
+    _compiles_nothing_after(1, lambda i: (x + (6.25 + i)).tolist(), 5)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int32", "uint32"])
 def test_scalars_of_every_dtype_are_inputs(dtype: str) -> None:
     x = anp.asarray(np.array([1, 2, 3], dtype))
