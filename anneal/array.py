@@ -22,6 +22,7 @@ from anneal.realization import (
     execute,
     is_known,
     keep_derivative,
+    pending,
     read,
 )
 from anneal.uop import dtypes, ops
@@ -88,12 +89,26 @@ class Array:
     def __init__(self, uop: UOp, weak_type: bool = False) -> None:
         self._uop = uop
         self.weak_type = weak_type
+        if uop.src and not uop.traced:
+            pending[uop] = self
 
     @property
     def uop(self) -> UOp:
-        """The node of this value: its BUFFER once it was computed."""
+        """The node of this value: its BUFFER once it was computed.
+
+        Whoever asks may keep it, so the memory is no more this Array's alone.
+        """
+        u = self.node()
+        if u.op is ops.BUFFER:
+            u.arg[0].shared = True
+        return u
+
+    def node(self) -> UOp:
+        """`uop`, for those who only look."""
         u = self._uop
         if u.value is not None and not u.traced:
+            if pending.get(u) is self:
+                del pending[u]
             u = self._uop = u.value
         return u
 
@@ -136,7 +151,7 @@ class Array:
     # -- reading a value ----------------------------------------------------------------------
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The value as a NumPy array, computed now if it was not.
+        """The value as a NumPy array that is read-only, computed now if it was not.
 
         Raises TracerArrayConversionError inside `jit`, and where a derivative would end there.
         """
@@ -147,6 +162,8 @@ class Array:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         value = self.numpy()
         if dtype is not None and value.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"{describe(self)} as NumPy's {dtype} is a copy")
             return value.astype(dtype)
         return value.copy() if copy else value
 
@@ -189,7 +206,7 @@ class Array:
     def _read(
         self, error: type[errors.ConcretizationTypeError], what: str
     ) -> np.ndarray[Any, Any]:
-        return read(computed(self.uop, error, what), self.shape)
+        return read(computed(self.node(), error, what), self.shape)
 
     def block_until_ready(self) -> Array:
         """Computes the value if it was not, waits for the device, and returns self."""
@@ -198,8 +215,8 @@ class Array:
 
     def is_deleted(self) -> bool:
         """Whether the memory was donated to a jitted function."""
-        u = self.uop
-        return u.op is ops.BUFFER and bool(u.arg[0].deleted)
+        u = self.node()
+        return u.op is ops.BUFFER and bool(u.arg[0].spent)
 
     def __repr__(self) -> str:
         if self._uop.traced and not is_known(self._uop):
@@ -349,7 +366,7 @@ class Array:
         return self._call("negative")
 
     def __pos__(self) -> Array:
-        return self
+        return self.copy()
 
     def __abs__(self) -> Array:
         return self._call("abs")
@@ -438,8 +455,8 @@ class Array:
         return self._call("round", decimals)
 
     def copy(self) -> Array:
-        """Self: an array never changes."""
-        return self
+        """An Array of the same value, which lives on when this one is donated."""
+        return Array(self.uop, self.weak_type)
 
 
 def _is_operand(x: object) -> bool:
@@ -610,15 +627,15 @@ def broadcast(*arrays: Any) -> list[Array]:
 
 
 def realize(arrays: Sequence[Array]) -> None:
-    """Computes `arrays`, as one graph; afterwards each is its BUFFER.
+    """Computes `arrays`, as one graph; afterwards each is its BUFFER, but for scalar constants.
 
     Raises ConcretizationTypeError for values of a trace in progress, DeletedArrayError for arrays
     whose memory was donated.
     """
-    todo = list(dict.fromkeys(u for a in arrays if (u := a.uop).op is not ops.BUFFER))
+    todo = list(dict.fromkeys(u for a in arrays if (u := a.node()).op is not ops.BUFFER))
     execute([u for u in todo if not u.traced])
     for u in todo:
         if u.traced:
             computed(u, errors.ConcretizationTypeError, "computed")
     for a in arrays:
-        _ = a.uop  # lets go of the graph
+        a.node()  # lets go of the graph

@@ -266,7 +266,7 @@ def dynamic_slice(operand: Any, start_indices: Sequence[Any], slice_sizes: Seque
         if size != n:
             index = anp.arange(size) + _start(start, n, size)
             a = anp.take(a, index, axis, mode="clip")
-    return a
+    return a.copy()
 
 
 def dynamic_update_slice(operand: Any, update: Any, start_indices: Sequence[Any]) -> Array:

@@ -274,11 +274,11 @@ def test_inlined_functions_keep_their_lines() -> None:
         assert {s.rsplit(":")[0] for s in shown(outer.lower(X).as_text())} == {file, __file__}
 
 
-def test_a_captured_expression_has_the_line_that_made_it() -> None:
+def test_a_captured_expression_is_computed_before_on_lines_of_its_own() -> None:
     x = anp.asarray(X)
     pending = function("captured.py", "return anp.exp(x) + 1")(x)
     f = program("user.py", "def f(y):\n    return y * pending\n", pending=pending)["f"]
-    assert shown(anneal.jit(f).lower(X).as_text()) == {"captured.py:2", "user.py:2"}
+    assert shown(anneal.jit(f).lower(X).as_text()) == {"user.py:2"}
 
 
 def test_zeros_that_eager_code_holds_do_not_leak_into_traces(device: str) -> None:
@@ -301,11 +301,11 @@ def test_zeros_of_a_jitted_function_do_not_leak_into_eager_code(device: str) -> 
     assert shown(lowered.as_text()) == {"jitted.py:2"}
 
 
-def test_a_value_used_after_it_was_computed_keeps_its_line() -> None:
+def test_a_value_that_was_computed_on_the_way_is_data() -> None:
     x = anp.asarray(X)
     y = function("first.py", "return anp.sin(x)")(x)
     np.asarray(function("second.py", "return x + 1")(y))
-    assert profiled(lambda: function("third.py", "return x * 3")(y)) == ["first.py:2", "third.py:2"]
+    assert profiled(lambda: function("third.py", "return x * 3")(y)) == ["third.py:2"]
 
 
 def test_a_part_that_an_earlier_program_computed_too() -> None:
@@ -442,7 +442,8 @@ def test_threads_trace_one_body_at_once() -> None:
         t.start()
     for t in threads:
         t.join()
-    assert found == {file: {f"{file}:3", f"{file}:5"} for file in ("one.py", "two.py")}
+    for file in ("one.py", "two.py"):  # a constant that the other holds is computed before
+        assert {f"{file}:5"} <= found[file] <= {f"{file}:3", f"{file}:5"}
 
 
 def test_a_table_carries_what_stands_for_what() -> None:

@@ -23,6 +23,7 @@ from anneal.lowering.rangeify import every_operation, points, stored_nodes, unti
 from anneal.lowering.schedule import Body, bodies
 from anneal.lowering.split import at_once, split_long
 from anneal.lowering.tile import tiled
+from anneal.memo import Memo
 from anneal.provenance import Lines, Table
 from anneal.rules._decompose import RULES as DECOMPOSE
 from anneal.rules._lowering import RULES as LOWERING
@@ -373,7 +374,7 @@ def _check_indices(nodes: Sequence[UOp], invocations: int) -> None:
                              "compute it in parts")  # fmt: skip
 
 
-_kernels: dict[tuple[str, tuple[Param, ...], bool], Kernel] = {}
+_kernels: Memo[tuple[str, tuple[Param, ...], bool], Kernel] = Memo(2048)
 
 
 def _kernel(grid: tuple[UOp, ...], parts: tuple[Guarded, ...],
@@ -382,7 +383,7 @@ def _kernel(grid: tuple[UOp, ...], parts: tuple[Guarded, ...],
     statements = [s for p in parts for s in p.statements]
     conditions = [p.condition for p in parts if p.condition is not None]
     key = structural_key([*grid, *conditions, *statements])
-    known = _kernels.get((key, params, gpu))
+    known = _kernels.find((key, params, gpu))
     if known is not None:
         return known
     count("kernels_rendered")
@@ -409,5 +410,4 @@ def _kernel(grid: tuple[UOp, ...], parts: tuple[Guarded, ...],
                   lanes is not None)
     shape = (groups, 1, 1) if groups <= ROW else (ROW, -(-groups // ROW), 1)
     made = Kernel(name, text, shape, (WORKGROUP, 1, 1), params, flops)
-    _kernels[key, params, gpu] = made
-    return made
+    return _kernels.keep((key, params, gpu), made)

@@ -60,8 +60,9 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Array:
 
 
 def array(x: Any, dtype: Any = None) -> Array:
-    """`x` as an Array; see `asarray`."""
-    return asarray(x, dtype)
+    """`x` as an Array of its own; see `asarray`."""
+    out = asarray(x, dtype)
+    return out.copy() if out is x else out
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Array:

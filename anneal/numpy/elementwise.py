@@ -252,7 +252,7 @@ def floor(x: Any) -> Array:
 def ceil(x: Any) -> Array:
     """The least integer not below x, of x's dtype."""
     a = asarray(x)
-    return negative(floor(negative(a))) if a.dtype.is_float else a
+    return negative(floor(negative(a))) if a.dtype.is_float else a.copy()
 
 
 def round(x: Any, decimals: int = 0) -> Array:
@@ -264,7 +264,7 @@ def round(x: Any, decimals: int = 0) -> Array:
     a, decimals = asarray(x), integer("round", "decimals", decimals)
     _no_bools("round", a)
     if not a.dtype.is_float:
-        return a if decimals >= 0 else make(_to_multiple(a.uop, 10**-decimals), a.weak_type)
+        return a.copy() if decimals >= 0 else make(_to_multiple(a.uop, 10**-decimals), a.weak_type)
     if decimals == 0:
         return _unary("round", ops.ROUND, a)
     u = a.uop.cast(dtypes.float32) if a.dtype.bits == 16 else a.uop
@@ -438,7 +438,7 @@ def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None)
     """NaN becomes `nan`, infinities the greatest and the least finite numbers."""
     a = asarray(x)
     if not a.dtype.is_float:
-        return a
+        return a.copy()
     greatest = _LARGEST[a.dtype]
     out = where(isnan(a), nan, a)
     out = where(equal(a, math.inf), greatest if posinf is None else posinf, out)
@@ -451,7 +451,7 @@ _LARGEST = {dtypes.float32: 3.4028234663852886e38, dtypes.float16: 65504.0,
 
 def positive(x: Any) -> Array:
     """x."""
-    return asarray(x)
+    return asarray(x).copy()
 
 
 def reciprocal(x: Any) -> Array:

@@ -278,13 +278,13 @@ def hstack(tup: Sequence[Any]) -> Array:
 def atleast_1d(x: Any) -> Array:
     """x with at least one axis."""
     a = asarray(x)
-    return a if a.ndim else reshape(a, (1,))
+    return a.copy() if a.ndim else reshape(a, (1,))
 
 
 def atleast_2d(x: Any) -> Array:
     """x with at least two axes; new ones come first."""
     a = asarray(x)
-    return a if a.ndim > 1 else reshape(a, (1, -1))
+    return a.copy() if a.ndim > 1 else reshape(a, (1, -1))
 
 
 def split(ary: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Array]:
@@ -330,7 +330,7 @@ def roll(a: Any, shift: int | Sequence[int], axis: Axis = None) -> Array:
         n = int(x.shape[i])
         if n and s % n:
             x = concatenate(split(x, [n - s % n], i)[::-1], i)
-    return x
+    return x.copy()
 
 
 def repeat(a: Any, repeats: int | Sequence[int], axis: int | None = None) -> Array:
@@ -410,7 +410,7 @@ def rot90(m: Any, k: int = 1, axes: Sequence[int] = (0, 1)) -> Array:
     if k % 4 == 2:
         return flip(x, (i, j))
     if k % 4 == 0:
-        return x
+        return x.copy()
     return swapaxes(flip(x, j), i, j) if k % 4 == 1 else flip(swapaxes(x, i, j), j)
 
 

@@ -114,4 +114,4 @@ def diff(a: Any, n: int = 1, axis: int = -1) -> Array:
         )
         different = x.dtype.kind == "b"
         x = (elementwise.not_equal if different else elementwise.subtract)(later, earlier)
-    return x
+    return x.copy()

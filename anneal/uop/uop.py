@@ -16,6 +16,7 @@ import itertools
 import math
 import struct
 import weakref
+from _weakref import _remove_dead_weakref  # type: ignore[attr-defined]
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -54,9 +55,9 @@ _table: dict[tuple[Any, ...], _Ref] = {}
 _counter = itertools.count()
 
 
-def _forget(ref: _Ref, table: dict[tuple[Any, ...], _Ref] = _table) -> None:
-    if table.get(ref.key) is ref:
-        del table[ref.key]
+def _forget(ref: _Ref, table: dict[tuple[Any, ...], _Ref] = _table,
+            remove: Callable[..., None] = _remove_dead_weakref) -> None:  # fmt: skip
+    remove(table, ref.key)  # if it is dead: another thread may have made the node again
 
 
 def live_nodes() -> int:
@@ -115,7 +116,11 @@ class UOp:
         self.shape = shape
         ref = _Ref(self, _forget)
         ref.key = key
-        _table[key] = ref
+        while (found := _table.setdefault(key, ref)) is not ref:  # another thread was first
+            known = found()
+            if known is not None:
+                return known
+            _remove_dead_weakref(_table, key)
         return self
 
     # -- reading ------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from anneal import device
 from anneal.cli import main
 from anneal.lowering import cache
 from anneal.lowering.plan import Plan
+from anneal.memo import Memo
 from anneal.uop.uop import Graph
 
 PROGRAM = """
@@ -63,7 +64,7 @@ def test_processes_at_once(tmp_path: Path) -> None:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ANNEAL_CACHE_DIR", str(tmp_path / "plans"))
-    monkeypatch.setattr(device, "_compiled", {})
+    monkeypatch.setattr(device, "_compiled", Memo(1000))
     return tmp_path / "plans"
 
 

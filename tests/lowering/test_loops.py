@@ -18,6 +18,7 @@ from anneal.lowering import plan as plans
 from anneal.lowering.kernels import kernel_range
 from anneal.lowering.limits import LAST_ITERATION, Limits, trips
 from anneal.lowering.plan import lower
+from anneal.memo import Memo
 from anneal.uop import dtypes, ops
 from anneal.uop.uop import UOp, const
 
@@ -93,7 +94,7 @@ def test_loops_end_before_a_driver_ends_them(
         return counted[-1]
 
     monkeypatch.setattr(plans, "iterations", count)
-    monkeypatch.setattr(plans, "_kernels", {})
+    monkeypatch.setattr(plans, "_kernels", Memo(1000))
     f, args = PROGRAMS[name]
     with anneal.default_device("webgpu"):
         graph = anneal.jit(f).lower(*args).graph
@@ -120,7 +121,7 @@ def test_small_reductions_of_reductions_are_one_kernel() -> None:
 
 
 def test_what_would_loop_too_often_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plans, "_kernels", {})
+    monkeypatch.setattr(plans, "_kernels", Memo(1000))
     monkeypatch.setattr(plans, "LAST_ITERATION", 99)
     with (anneal.default_device("webgpu"),
           pytest.raises(anneal.errors.LoweringError, match=r"test_loops.py:\d+ .* loop 100 times")):
