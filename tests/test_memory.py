@@ -253,3 +253,16 @@ def test_random_programs_of_sharing_and_donating(device: str) -> None:
             assert a.is_deleted() == (m is None)
             if m is not None:
                 np.testing.assert_array_equal(np.asarray(a), m)
+
+
+def test_arrays_in_cycles_of_garbage_give_their_memory_back_whole() -> None:
+    """The collector finalizes all of a cycle: who borrowed a buffer, and the buffer if only the
+    cycle held it."""
+    with anneal.default_device("webgpu"):
+        for _ in range(5):
+            model: dict[str, Any] = {"w": anneal.jit(lambda x: x)(np.zeros(1003, np.float32))}
+            model["self"] = model
+            del model
+            gc.collect()
+            fresh = [anp.array(np.ones(1003, np.float32)) for _ in range(3)]
+            assert all((np.asarray(a * 3.0) == 3).all() for a in fresh)

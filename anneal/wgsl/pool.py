@@ -32,6 +32,9 @@ class Pool:
         # Every free buffer with the shelf that it lies on, the longest there first.
         self._free: OrderedDict[int, tuple[Any, list[Any]]] = OrderedDict()
         self._returned: deque[tuple[Any, list[Any] | None]] = deque()
+        # What is lent is held here as well: a buffer that only a cycle of garbage held would be
+        # finalized along with its borrower, who still gives it back.
+        self._lent: dict[int, Any] = {}
         self.live_bytes = self.peak_bytes = self.free_bytes = 0
 
     def acquire(self, size: int, shelf: list[Any] | None = None) -> Any:
@@ -47,6 +50,7 @@ class Pool:
                     self.free_bytes -= size
             else:
                 made = self._made(size)
+            self._lent[id(made)] = made
             self.live_bytes += size
             if self.live_bytes > self.peak_bytes:
                 self.peak_bytes = self.live_bytes
@@ -81,6 +85,7 @@ class Pool:
             size = buffer.size
             if shelf is None or len(shelf) >= _MOST_ON_A_SHELF:
                 shelf = self._by_size.setdefault(size, [])
+            self._lent.pop(id(buffer), None)
             self._free[id(buffer)] = buffer, shelf
             shelf.append(buffer)
             self.live_bytes -= size
