@@ -14,8 +14,17 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
 from anneal import errors
-from anneal.provenance import user_origin
-from anneal.realization import HostBuffer, computed, describe, execute, is_known, read
+from anneal.provenance import made
+from anneal.realization import (
+    HostBuffer,
+    computed,
+    describe,
+    execute,
+    is_known,
+    keep_derivative,
+    pending,
+    read,
+)
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.uop import (
@@ -39,16 +48,8 @@ MOST_PENDING = 1000
 
 
 def make(uop: UOp, weak_type: bool = False) -> Array:
-    """An Array of `uop`; the nodes below it that have no origin get the user's line."""
-    if uop.origin is None:
-        origin = user_origin()
-        if origin is not None:
-            todo = [uop]
-            while todo:
-                u = todo.pop()
-                if u.origin is None:
-                    u.origin = origin
-                    todo.extend(u.src)
+    """An Array of `uop`, made by the user's line, as is what of it no line has made."""
+    made(uop)
     out = Array(uop, weak_type)
     if uop.depth > MOST_PENDING and not uop.traced:
         realize((out,))
@@ -88,12 +89,26 @@ class Array:
     def __init__(self, uop: UOp, weak_type: bool = False) -> None:
         self._uop = uop
         self.weak_type = weak_type
+        if uop.src and not uop.traced:
+            pending[uop] = self
 
     @property
     def uop(self) -> UOp:
-        """The node of this value: its BUFFER once it was computed."""
+        """The node of this value: its BUFFER once it was computed.
+
+        Whoever asks may keep it, so the memory is no more this Array's alone.
+        """
+        u = self.node()
+        if u.op is ops.BUFFER:
+            u.arg[0].shared = True
+        return u
+
+    def node(self) -> UOp:
+        """`uop`, for those who only look."""
         u = self._uop
         if u.value is not None and not u.traced:
+            if pending.get(u) is self:
+                del pending[u]
             u = self._uop = u.value
         return u
 
@@ -136,20 +151,25 @@ class Array:
     # -- reading a value ----------------------------------------------------------------------
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The value as a NumPy array, computed now if it was not.
+        """The value as a NumPy array that is read-only, computed now if it was not.
 
-        Raises TracerArrayConversionError inside `jit`.
+        Raises TracerArrayConversionError inside `jit`, and where a derivative would end there.
         """
-        return self._read(errors.TracerArrayConversionError, "converted to a NumPy array")
+        error, what = errors.TracerArrayConversionError, "converted to a NumPy array"
+        keep_derivative(self._uop, error, what)
+        return self._read(error, what)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         value = self.numpy()
         if dtype is not None and value.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"{describe(self)} as NumPy's {dtype} is a copy")
             return value.astype(dtype)
         return value.copy() if copy else value
 
     def item(self) -> bool | int | float:
-        """The one element as a Python scalar; ValueError if there is not exactly one."""
+        """The one element as a Python scalar, a constant to derivatives; ValueError if there is
+        not exactly one."""
         return self._scalar(errors.ConcretizationTypeError, "converted to a Python scalar")
 
     def tolist(self) -> Any:
@@ -163,7 +183,9 @@ class Array:
         return int(self._scalar(errors.TracerIntegerConversionError, "used as a Python int"))
 
     def __float__(self) -> float:
-        return float(self._scalar(errors.ConcretizationTypeError, "used as a Python float"))
+        error, what = errors.ConcretizationTypeError, "used as a Python float"
+        keep_derivative(self._uop, error, what)
+        return float(self._scalar(error, what))
 
     def __index__(self) -> int:
         if not self.dtype.is_int or self.shape != ():
@@ -184,7 +206,7 @@ class Array:
     def _read(
         self, error: type[errors.ConcretizationTypeError], what: str
     ) -> np.ndarray[Any, Any]:
-        return read(computed(self.uop, error, what), self.shape)
+        return read(computed(self.node(), error, what), self.shape)
 
     def block_until_ready(self) -> Array:
         """Computes the value if it was not, waits for the device, and returns self."""
@@ -193,8 +215,8 @@ class Array:
 
     def is_deleted(self) -> bool:
         """Whether the memory was donated to a jitted function."""
-        u = self.uop
-        return u.op is ops.BUFFER and bool(u.arg[0].deleted)
+        u = self.node()
+        return u.op is ops.BUFFER and bool(u.arg[0].spent)
 
     def __repr__(self) -> str:
         if self._uop.traced and not is_known(self._uop):
@@ -203,7 +225,8 @@ class Array:
             return f"Array(deleted, {describe(self)})"
         import numpy as np
 
-        text = np.array2string(self.numpy(), separator=", ", prefix="Array(", threshold=200)
+        value = self._read(errors.ConcretizationTypeError, "shown")
+        text = np.array2string(value, separator=", ", prefix="Array(", threshold=200)
         weak = ", weak_type=True" if self.weak_type else ""
         return f"Array({text}, dtype={self.dtype.name}{weak})"
 
@@ -343,7 +366,7 @@ class Array:
         return self._call("negative")
 
     def __pos__(self) -> Array:
-        return self
+        return self.copy()
 
     def __abs__(self) -> Array:
         return self._call("abs")
@@ -432,8 +455,8 @@ class Array:
         return self._call("round", decimals)
 
     def copy(self) -> Array:
-        """Self: an array never changes."""
-        return self
+        """An Array of the same value, which lives on when this one is donated."""
+        return Array(self.uop, self.weak_type)
 
 
 def _is_operand(x: object) -> bool:
@@ -519,6 +542,8 @@ def _of_host(x: Any, dtype: Any) -> Array:
     data = np.asarray(x)
     if data.dtype.kind == "f" and not data.size and isinstance(x, list | tuple):
         data = data.astype(np.float32)
+    if not data.dtype.isnative:
+        data = data.astype(data.dtype.newbyteorder("="))
     try:
         own = dtypes.by_name(data.dtype.name)
     except TypeError:
@@ -602,15 +627,15 @@ def broadcast(*arrays: Any) -> list[Array]:
 
 
 def realize(arrays: Sequence[Array]) -> None:
-    """Computes `arrays`, as one graph; afterwards each is its BUFFER.
+    """Computes `arrays`, as one graph; afterwards each is its BUFFER, but for scalar constants.
 
     Raises ConcretizationTypeError for values of a trace in progress, DeletedArrayError for arrays
     whose memory was donated.
     """
-    todo = list(dict.fromkeys(u for a in arrays if (u := a.uop).op is not ops.BUFFER))
+    todo = list(dict.fromkeys(u for a in arrays if (u := a.node()).op is not ops.BUFFER))
     execute([u for u in todo if not u.traced])
     for u in todo:
         if u.traced:
             computed(u, errors.ConcretizationTypeError, "computed")
     for a in arrays:
-        _ = a.uop  # lets go of the graph
+        a.node()  # lets go of the graph

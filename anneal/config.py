@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,8 @@ def max_buffers() -> int | None:
     text = os.environ.get("ANNEAL_MAX_BUFFERS")
     if not text:
         return None
-    if not text.isdigit() or int(text) < 4:
+    # Not isdigit, which is true of "²"; nor digits without end, which int refuses.
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 4:
         raise SettingError(f"ANNEAL_MAX_BUFFERS: expected a number of at least 4, got {text!r}")
     return int(text)
 
@@ -50,20 +52,25 @@ def schedule_settings() -> tuple[str | None, str | None]:
 
 
 def cache_folder() -> Path | None:
-    """`ANNEAL_CACHE_DIR`: where plans are kept between processes; empty: nowhere. Unset: the
-    platform's cache folder (`XDG_CACHE_HOME` is honoured)."""
+    """`ANNEAL_CACHE_DIR`: where plans are kept between processes; empty, or below the home of
+    nobody: nowhere. Unset: the platform's cache folder (`XDG_CACHE_HOME` is honoured)."""
     asked = os.environ.get("ANNEAL_CACHE_DIR")
     if asked is not None:
-        return Path(asked).expanduser() if asked else None
+        return _expanded(asked) if asked else None
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     elif sys.platform == "darwin":
         base = "~/Library/Caches"
     else:
         base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = _expanded(base)
+    return None if folder is None else folder / "anneal"
+
+
+def _expanded(path: str) -> Path | None:
     try:
-        return Path(base).expanduser() / "anneal"
-    except RuntimeError:  # no home folder
+        return Path(path).expanduser()
+    except RuntimeError:  # no such home folder
         return None
 
 

@@ -6,18 +6,24 @@ compiles nothing. Callers pass graphs whose data are inputs (`realization.close_
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar, Token
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anneal import config, errors
 from anneal.lowering.limits import Limits
+from anneal.memo import Memo
 from anneal.profiling import profiled, record
+from anneal.provenance import Lines
 from anneal.stats import count
+from anneal.uop.dtypes import DType
 from anneal.uop.uop import Graph
 
 if TYPE_CHECKING:
@@ -27,17 +33,47 @@ NAMES = ("webgpu", "interpreter")
 
 
 class Storage(Protocol):
-    """Data on a device; `deleted` once its memory was given away, `shared` while several Arrays
-    may hold it."""
+    """Data on a device; `spent`, not empty, once the memory was given away; `shared` while what
+    else may read it is not known, so that it is never given away."""
 
-    deleted: bool
+    spent: Sequence[Any]
     shared: bool
 
 
-class Executable(Protocol):
-    """A compiled graph: storages of its inputs to storages of its outputs."""
+class Donation:
+    """Which inputs of one call may be overwritten, `taken` by position, and how far it has come.
 
-    def __call__(self, inputs: Sequence[Any]) -> list[Any]: ...
+    `log` is empty until that happens, and is what the storages then have as `spent`: so they are
+    all usable or none, whenever an interrupt comes. `finish`, once there: the call's results, for
+    who was interrupted after that.
+    """
+
+    __slots__ = ("finish", "log", "taken")
+
+    def __init__(self, taken: frozenset[int]) -> None:
+        self.taken = taken
+        self.log: list[Any] = []
+        self.finish: Callable[[], list[Any]] | None = None
+
+    def begin(self, inputs: Sequence[Any]) -> list[Any]:
+        """The log, of which the inputs' storages know from here on."""
+        for i in self.taken:
+            inputs[i].spent = self.log
+        return self.log
+
+
+class Executable(Protocol):
+    """A compiled structure: storages of a graph's inputs to storages of its outputs. Profiles say
+    `lines`, the caller's graph's: another one of the structure may have been compiled."""
+
+    def __call__(self, inputs: Sequence[Any], donation: Donation | None = None,
+                 lines: Lines | None = None) -> list[Any]: ...  # fmt: skip
+
+
+class Run(Protocol):
+    """An Executable for one graph."""
+
+    def __call__(self, inputs: Sequence[Any], donation: Donation | None = None) -> list[Any]: ...
 
 
 class Device(Protocol):
@@ -48,6 +84,8 @@ class Device(Protocol):
 
     @property
     def limits(self) -> Limits: ...
+
+    def holds(self, dtype: DType) -> bool: ...
 
     def upload(self, data: np.ndarray[Any, Any]) -> Any: ...
 
@@ -63,13 +101,18 @@ class DeviceError(errors.AnnealError, RuntimeError):
 
 
 class HostStorage:
-    """Data of the interpreter: a NumPy array."""
+    """Data of the interpreter: a NumPy array that nothing writes to."""
 
-    __slots__ = ("__weakref__", "data", "deleted", "shared")
+    __slots__ = ("__weakref__", "data", "shared", "spent")
 
     def __init__(self, data: np.ndarray[Any, Any]) -> None:
         self.data = data
-        self.deleted = self.shared = False
+        base: Any = data
+        while hasattr(base, "flags"):  # a view of what may be written could be made writable
+            base.flags.writeable = False
+            base = base.base
+        self.shared = False
+        self.spent: Sequence[Any] = ()
 
 
 class Interpreter:
@@ -78,11 +121,15 @@ class Interpreter:
     name = "interpreter"
     limits = Limits()
 
+    def holds(self, dtype: DType) -> bool:
+        """Whether arrays can have the dtype."""
+        return True
+
     def upload(self, data: np.ndarray[Any, Any]) -> HostStorage:
         return HostStorage(data)
 
     def read(self, storage: HostStorage) -> np.ndarray[Any, Any]:
-        return storage.data
+        return storage.data.view()
 
     def copy(self, storage: HostStorage) -> HostStorage:
         return HostStorage(storage.data)
@@ -92,29 +139,37 @@ class Interpreter:
         from anneal.uop.symbolic import simplify
 
         outputs = simplify(graph.outputs)
-        position = {p: i for i, p in enumerate(graph.inputs)}
-        origins = tuple(dict.fromkeys(u.origin for u in graph.nodes()
-                                      if u.origin is not None and u.traced))  # fmt: skip
+        params = graph.inputs  # what is kept for every graph of the structure: not its lines
+        position = {p: i for i, p in enumerate(params)}
 
-        def run(inputs: Sequence[Any]) -> list[HostStorage]:
+        def run(inputs: Sequence[Any], donation: Donation | None = None,
+                lines: Lines | None = None) -> list[HostStorage]:  # fmt: skip
             inputs = [s if type(s) is HostStorage else HostStorage(read(s)) for s in inputs]
             start = time.perf_counter()
             values = {
                 p: s.data.reshape(tuple(d for d in p.shape if isinstance(d, int)))
-                for p, s in zip(graph.inputs, inputs, strict=True)
+                for p, s in zip(params, inputs, strict=True)
             }
             made = iter(evaluate([u for u in outputs if u not in position], values))
             if profiled():
+                origins = lines.whole() if lines is not None else ()
                 record("interpreted graph", 0, 0, origins, time.perf_counter() - start)
-            return [inputs[position[u]] if u in position else HostStorage(next(made))
-                    for u in outputs]  # fmt: skip
+            # Nothing is written in place: results may have the data of inputs.
+            results = [HostStorage(inputs[position[u]].data if u in position else next(made))
+                       for u in outputs]  # fmt: skip
+            if donation is not None:
+                donation.finish = lambda: results
+                donation.begin(inputs).append(None)
+            return results
 
         return run
 
 
+_MOST_EXECUTABLES = 512  # a compiled kernel is some 0.3 MB
+
 _devices: dict[str, Device] = {}
-_chosen: list[str] = []
-_compiled: dict[tuple[str, str, frozenset[int], Limits], Executable] = {}
+_opening = threading.RLock()
+_compiled: Memo[tuple[str, str, frozenset[int], Limits], Executable] = Memo(_MOST_EXECUTABLES)
 
 
 def get(name: str) -> Device:
@@ -122,23 +177,25 @@ def get(name: str) -> Device:
     if name not in NAMES:
         raise DeviceError(f"unknown device {name!r}: expected one of {', '.join(NAMES)}")
     known = _devices.get(name)
-    if known is None:
-        if name == "webgpu":
-            from anneal.wgsl.device import open_device
+    if known is not None:
+        return known
+    with _opening:
+        known = _devices.get(name)
+        if known is None:
+            if name == "webgpu":
+                from anneal.wgsl.device import open_device
 
-            known = open_device()
-        else:
-            known = Interpreter()
-        _devices[name] = known
-    return known
+                known = open_device()
+            else:
+                known = Interpreter()
+            _devices[name] = known
+        return known
 
 
 def current() -> Device:
     """The device in force: `default_device`, else `ANNEAL_DEVICE`, else a GPU, else the
     interpreter (which one line on stderr says)."""
-    if _chosen:
-        return get(_chosen[-1])
-    name = config.device_name()
+    name = _context.get() or (_process[-1].name if _process else config.device_name())
     if name is None:
         name, why = _automatic()
         if name == "interpreter" and name not in _devices:
@@ -150,17 +207,19 @@ _found: list[tuple[str, str]] = []
 
 
 def _automatic() -> tuple[str, str]:
-    if not _found:
-        from anneal.wgsl.device import hardware_adapter
+    with _opening:
+        if not _found:
+            from anneal.wgsl.device import hardware_adapter
 
-        gpu = hardware_adapter()
-        _found.append(("webgpu", f"GPU adapter {gpu}") if gpu else
-                      ("interpreter", "no GPU adapter answers"))
-    return _found[0]
+            gpu = hardware_adapter()
+            _found.append(("webgpu", f"GPU adapter {gpu}") if gpu else
+                          ("interpreter", "no GPU adapter answers"))
+        return _found[0]
 
 
 class default_device:  # noqa: N801  (a function to its users, and a context manager)
-    """Sets the device by name; as a context manager, for the block.
+    """Sets the device by name: called, for the process; in a `with`, for the block, in this
+    thread and context alone.
 
     >>> import anneal
     >>> with anneal.default_device("interpreter"):
@@ -170,15 +229,27 @@ class default_device:  # noqa: N801  (a function to its users, and a context man
 
     def __init__(self, name: str) -> None:
         get(name)
-        self._before = tuple(_chosen)
-        _chosen.append(name)
+        self.name = name
+        self._before: list[Token[str | None]] = []
+        with _opening:
+            _process[:] = [*_process[-_MOST_ENTERING:], self]
 
     def __enter__(self) -> None:
-        return None
+        with _opening:
+            if self in _process:  # it was no call
+                _process.remove(self)
+        self._before.append(_context.set(self.name))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:  # fmt: skip
-        _chosen[:] = self._before
+        _context.reset(self._before.pop())
+
+
+_context: ContextVar[str | None] = ContextVar("default_device", default=None)
+# What was called, the last one in force. One that is then entered leaves again, so as many stay as
+# threads may be between the two.
+_process: list[default_device] = []
+_MOST_ENTERING = 64
 
 
 def devices() -> list[str]:
@@ -186,6 +257,11 @@ def devices() -> list[str]:
     from anneal.wgsl.device import adapters
 
     return ["webgpu", "interpreter"] if adapters() else ["interpreter"]
+
+
+def forget_forked() -> None:
+    """In a child process: WebGPU's device is the parent's."""
+    _devices.pop("webgpu", None)
 
 
 def limits() -> Limits:
@@ -218,16 +294,16 @@ def read(storage: Any) -> np.ndarray[Any, Any]:
     return _home(storage).read(storage)
 
 
-def compile(graph: Graph, donate: frozenset[int]) -> Executable:
+def compile(graph: Graph, donate: frozenset[int]) -> Run:
     """Compiles `graph` for the device in force, once for every structure."""
     device = current()
     bounds = limits()
     key = (device.name, graph.key(), donate, bounds)
-    known = _compiled.get(key)
+    known = _compiled.find(key)
     if known is None:
-        known = _compiled[key] = device.compile(graph, donate, bounds)
+        known = _compiled.keep(key, device.compile(graph, donate, bounds))
         count("graphs_compiled")
-    return known
+    return functools.partial(known, lines=Lines(graph))
 
 
 def report() -> dict[str, Any]:
@@ -235,7 +311,7 @@ def report() -> dict[str, Any]:
     from anneal.wgsl.device import adapters, describe
 
     found = [describe(a) for a in adapters()]
-    why = ("default_device" if _chosen else
+    why = ("default_device" if _context.get() or _process else
            f"ANNEAL_DEVICE={config.device_name()}" if config.device_name() else _automatic()[1])
     try:
         chosen: str = current().name

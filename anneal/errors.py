@@ -42,5 +42,9 @@ class DeletedArrayError(AnnealError, RuntimeError):
     """An array was used after its memory was donated to a jitted function."""
 
 
+class LoweringError(AnnealError, RuntimeError):
+    """A program would need a kernel that no device computes right."""
+
+
 class TreeError(AnnealError, ValueError):
     """Two pytrees that should have one structure differ."""

@@ -135,14 +135,16 @@ def _saturate(u: UOp, x: list[Data]) -> Any:
 def _floordiv(u: UOp, x: list[Data]) -> Data:
     a, b = x
     zero = b == 0
-    top = numpy_dtype(u.dtype).type(int(u.dtype.max) if u.dtype.kind == "u" else -1)
-    return np.where(zero, top, np.floor_divide(a, np.where(zero, np.ones_like(b), b)))
+    return np.where(zero, np.zeros_like(a), np.floor_divide(a, np.where(zero, np.ones_like(b), b)))
 
 
 def _mod(u: UOp, x: list[Data]) -> Data:
     a, b = x
+    if u.dtype.is_float:
+        wide = np.float32 if u.dtype.bits == 16 else a.dtype
+        return np.asarray(np.remainder(a.astype(wide), b.astype(wide)), numpy_dtype(u.dtype))
     zero = b == 0
-    return np.where(zero, a, np.remainder(a, np.where(zero, np.ones_like(b), b)))
+    return np.where(zero, np.zeros_like(a), np.remainder(a, np.where(zero, np.ones_like(b), b)))
 
 
 def _shift(left: bool) -> Callable[[UOp, list[Data]], Data]:
@@ -248,6 +250,7 @@ _TABLE: dict[Op, Callable[[UOp, list[Data]], Data]] = {
     ops.EXPAND: _expand, ops.PAD: _pad, ops.SHRINK: _shrink, ops.SHEAR: _shear,
     ops.FLIP: lambda u, x: np.flip(x[0], u.arg),
     ops.NEG: _ufunc(np.negative), ops.EXP: _ufunc(np.exp), ops.LOG: _ufunc(np.log),
+    ops.LOG1P: _ufunc(np.log1p),
     ops.SIN: _ufunc(np.sin), ops.COS: _ufunc(np.cos), ops.TANH: _ufunc(np.tanh),
     ops.SQRT: _ufunc(np.sqrt), ops.FLOOR: _ufunc(np.floor), ops.ROUND: _ufunc(np.rint),
     ops.ABS: _ufunc(np.abs),

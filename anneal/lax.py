@@ -7,6 +7,7 @@ from typing import Any
 
 import anneal.numpy as anp
 from anneal.array import Array, asarray, make, promote
+from anneal.numpy.axes import integer, integers
 from anneal.numpy.special import erf, erf_inv
 from anneal.numpy.updates import spaced
 from anneal.uop import dtypes, ops
@@ -57,7 +58,7 @@ def conv_general_dilated(
                          f"equally many axes, two or more")
     orders = _axis_orders(name, dimension_numbers, a.ndim)
     x, w = a.uop.permute(orders[0]), b.uop.permute(orders[1])
-    n, groups = a.ndim - 2, feature_group_count
+    n, groups = a.ndim - 2, integer(name, "feature_group_count", feature_group_count)
     c, o = _ints(name, "lhs", x.shape[1:2])[0], _ints(name, "rhs", w.shape[:1])[0]
     if groups < 1 or c != groups * w.shape[1] or o % groups:
         grouped = f" in {groups} groups (feature_group_count)" if groups != 1 else ""
@@ -195,7 +196,7 @@ def _steps(name: str, argument: str, given: Sequence[int] | None, n: int) -> tup
     """One positive integer for each of n axes; None: ones."""
     if given is None:
         return (1,) * n
-    out = tuple(given)
+    out = integers(name, argument, given)
     if len(out) != n or any(s < 1 for s in out):
         raise ValueError(f"{name}: {argument} needs {n} positive integers, one for each axis that "
                          f"windows move along, got {out}")
@@ -205,7 +206,7 @@ def _steps(name: str, argument: str, given: Sequence[int] | None, n: int) -> tup
 def _padding(name: str, padding: Any, space: tuple[int, ...], kernel: tuple[int, ...],
              strides: tuple[int, ...], dilation: tuple[int, ...]) -> list[tuple[int, int]]:
     if not isinstance(padding, str):
-        pairs = [(int(lo), int(hi)) for lo, hi in padding]
+        pairs = [(integer(name, "padding", lo), integer(name, "padding", hi)) for lo, hi in padding]
         if len(pairs) != len(space) or any(lo < 0 or hi < 0 for lo, hi in pairs):
             raise ValueError(f"{name}: padding needs {len(space)} pairs (before, after), none "
                              f"negative, got {pairs}")
@@ -252,7 +253,8 @@ def dynamic_slice(operand: Any, start_indices: Sequence[Any], slice_sizes: Seque
     [3, 4]
     """
     a = asarray(operand)
-    starts, sizes = list(start_indices), tuple(slice_sizes)
+    starts = list(start_indices)
+    sizes = integers("dynamic_slice", "slice_sizes", slice_sizes)
     if len(starts) != a.ndim or len(sizes) != a.ndim:
         raise ValueError(f"dynamic_slice: expected a start and a size for each axis of "
                          f"{show_shape(a.shape)}, got {len(starts)} and {len(sizes)}")
@@ -264,7 +266,7 @@ def dynamic_slice(operand: Any, start_indices: Sequence[Any], slice_sizes: Seque
         if size != n:
             index = anp.arange(size) + _start(start, n, size)
             a = anp.take(a, index, axis, mode="clip")
-    return a
+    return a.copy()
 
 
 def dynamic_update_slice(operand: Any, update: Any, start_indices: Sequence[Any]) -> Array:

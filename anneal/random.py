@@ -16,7 +16,7 @@ from typing import Any
 
 import anneal.numpy as anp
 from anneal.array import Array, as_dtype, asarray, make
-from anneal.numpy.axes import canonical_axis
+from anneal.numpy.axes import canonical_axis, dims, integer, is_integer
 from anneal.numpy.special import erf_inv
 from anneal.uop import dtypes
 from anneal.uop import uop as graph
@@ -56,11 +56,10 @@ def _key(name: str, k: Any) -> UOp:
 
 
 def _dims(name: str, shape: int | Sequence[int]) -> tuple[int, ...]:
-    if isinstance(shape, int):
-        return (shape,)
-    if any(d < 0 for d in shape):
-        raise ValueError(f"{name}: shape must not be negative, got {tuple(shape)}")
-    return tuple(shape)
+    lengths = dims(name, "shape", shape)
+    if any(d < 0 for d in lengths):
+        raise ValueError(f"{name}: shape must not be negative, got {lengths}")
+    return lengths
 
 
 def _float_dtype(name: str, dtype: Any) -> DType:
@@ -102,8 +101,8 @@ def split(k: Any, num: int | tuple[int, ...] = 2) -> Array:
 
 def fold_in(k: Any, data: Any) -> Array:
     """A new key from a key and one integer, of which the low 32 bits count."""
-    if isinstance(data, int):
-        word = graph.const(data & 0xFFFFFFFF, dtypes.uint32)
+    if is_integer(data) and not isinstance(data, Array):
+        word = graph.const(integer("fold_in", "data", data) & 0xFFFFFFFF, dtypes.uint32)
     else:
         word = asarray(data).uop.cast(dtypes.uint32)
     if word.shape != ():
@@ -198,8 +197,8 @@ def randint(k: Any, shape: int | Sequence[int], minval: Any, maxval: Any,
     least, top = int(kind.min), int(kind.max)
     lo, hi = min(max(int(minval), least), top), min(max(int(maxval), least), top)
     span = 1 if hi <= lo else hi - lo + (int(maxval) > top)
-    dims = _dims("randint", shape)
-    high, low = (_bits("randint", row, dims) for row in split(k))
+    lengths = _dims("randint", shape)
+    high, low = (_bits("randint", row, lengths) for row in split(k))
     offset = low
     if span < 2**32:
         factor = ((2**16 % span) ** 2 % 2**32) % span  # products wrap, as in JAX
@@ -212,8 +211,8 @@ def bernoulli(k: Any, p: Any = 0.5, shape: int | Sequence[int] | None = None) ->
     chance = asarray(p)
     if not chance.dtype.is_float:
         chance = chance.astype(dtypes.float32)
-    dims = chance.shape if shape is None else shape
-    return uniform(k, dims, chance.dtype) < chance
+    lengths = chance.shape if shape is None else shape
+    return uniform(k, lengths, chance.dtype) < chance
 
 
 def exponential(k: Any, shape: int | Sequence[int] = (), dtype: Any = None) -> Array:
@@ -237,10 +236,10 @@ def categorical(k: Any, logits: Any, axis: int = -1,
     a = asarray(logits)
     axis = canonical_axis("categorical", a, axis)
     batch = (*a.shape[:axis], *a.shape[axis + 1 :])
-    dims = batch if shape is None else tuple(shape)
-    lead = dims[: len(dims) - len(batch)]
-    if dims[len(lead) :] != batch:
-        raise ValueError(f"categorical: shape {show_shape(dims)} must end in "
+    lengths = batch if shape is None else _dims("categorical", shape)
+    lead = lengths[: len(lengths) - len(batch)]
+    if lengths[len(lead) :] != batch:
+        raise ValueError(f"categorical: shape {show_shape(lengths)} must end in "
                          f"{show_shape(batch)}, that of logits without axis {axis}")  # fmt: skip
     noise = gumbel(k, (*lead, *a.shape), a.dtype if a.dtype.is_float else None)
     return anp.argmax(noise + a, axis=len(lead) + axis)
@@ -251,7 +250,7 @@ def permutation(k: Any, x: Any, axis: int = 0, independent: bool = False) -> Arr
 
     `independent`: every line along `axis` in an order of its own.
     """
-    if isinstance(x, int):
+    if is_integer(x):
         return _shuffled(k, anp.arange(x), 0)
     a = asarray(x)
     axis = canonical_axis("permutation", a, axis)
@@ -272,15 +271,15 @@ def _shuffled(k: Any, x: Array, axis: int) -> Array:
 def choice(k: Any, a: Any, shape: int | Sequence[int] = (), replace: bool = True,
            axis: int = 0) -> Array:  # fmt: skip
     """Numbers below a, or slices of an array a along `axis`, drawn with equal chances."""
-    dims = _dims("choice", shape)
-    source = anp.arange(a) if isinstance(a, int) else asarray(a)
+    lengths = _dims("choice", shape)
+    source = anp.arange(a) if is_integer(a) else asarray(a)
     axis = canonical_axis("choice", source, axis)
-    n, drawn = source.shape[axis], math.prod(dims)
+    n, drawn = source.shape[axis], math.prod(lengths)
     if n <= 0 < drawn:
         raise ValueError("choice: a is empty")
     if replace:
-        return anp.take(source, randint(k, dims, 0, n), axis, mode="clip")
+        return anp.take(source, randint(k, lengths, 0, n), axis, mode="clip")
     if drawn > n:
         raise ValueError(f"choice: cannot draw {drawn} of {n} without replacement")
     mixed = permutation(k, source, axis)[(*[slice(None)] * axis, slice(drawn))]
-    return anp.reshape(mixed, (*source.shape[:axis], *dims, *source.shape[axis + 1 :]))
+    return anp.reshape(mixed, (*source.shape[:axis], *lengths, *source.shape[axis + 1 :]))

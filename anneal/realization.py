@@ -6,21 +6,31 @@ also the errors for values that are not there yet (inside `jit`), or no longer (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakValueDictionary
 
-from anneal import errors
-from anneal.provenance import user_origin
+from anneal import errors, provenance
+from anneal.memo import Memo
+from anneal.provenance import argument, lines_of, user_origin
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
-from anneal.uop.uop import Graph, Shape, UOp, buffer, param, substitute, toposort
+from anneal.uop.uop import (
+    Graph,
+    Origin,
+    Origins,
+    Shape,
+    UOp,
+    buffer,
+    param,
+    rebuild,
+    substitute,
+    toposort,
+)
 
 if TYPE_CHECKING:
     import numpy as np
-
-# The phase of a PARAM's origin, whose `rule` is then the path of the argument and its function.
-ARGUMENT = "argument"
-LEAKED = "argument of a finished trace"
 
 
 class _Described(Protocol):
@@ -43,14 +53,14 @@ def describe(x: _Described) -> str:
 class HostBuffer:
     """Data that the user gave, on the host until the first graph that reads it runs."""
 
-    __slots__ = ("__weakref__", "data", "deleted", "dtype", "shared", "size", "uploaded")
+    __slots__ = ("__weakref__", "data", "dtype", "shared", "size", "spent", "uploaded")
 
     def __init__(self, data: np.ndarray[Any, Any], dtype: DType) -> None:
         data.flags.writeable = False
         self.data = data
         self.dtype = dtype
         self.size = data.size
-        self.deleted = False
+        self.spent: Sequence[Any] = ()
         self.shared = False
         self.uploaded: Any = None
 
@@ -58,22 +68,32 @@ class HostBuffer:
         return f"HostBuffer({self.dtype}, {self.size})"
 
 
-def _forget_deleted(u: UOp) -> None:
-    """A pure node whose value was donated away can be computed again."""
-    held = None if u.op is ops.PARAM else u.value
-    if held is not None and held.op is ops.BUFFER and held.arg[0].deleted:
-        u.value = None
+class _Deleted:
+    """What an Array holds whose memory was donated."""
+
+    __slots__ = ("shared", "spent")
+
+    def __init__(self) -> None:
+        self.spent, self.shared = (None,), True
+
+
+DELETED = _Deleted()
+
+# Arrays whose value is not computed yet, by their node: what someone holds is computed once, with
+# whatever needs it first, so that a loop's graph begins where the last one ended.
+pending: WeakValueDictionary[UOp, Any] = WeakValueDictionary()
 
 
 def computed(u: UOp, error: type[errors.ConcretizationTypeError], what: str) -> UOp:
     """The BUFFER that holds the value of `u`; `error` where an argument's value is not known."""
     if u.op is ops.BUFFER:
         return u
-    _forget_deleted(u)
+    if u.op is ops.CONST:  # which stays one in every graph, read or not
+        return scalar_buffer(u)
     if u.value is None or u.op is ops.PARAM:
         known = _bound(u, error, what) if u.traced else u
-        if known.op is ops.BUFFER:
-            return known
+        if known.op is ops.BUFFER or known.op is ops.CONST:
+            return computed(known, error, what)
         if known.value is None:
             execute([known])
         if u.op is ops.PARAM:
@@ -93,49 +113,143 @@ def _bound(u: UOp, error: type[errors.ConcretizationTypeError], what: str) -> UO
         missing = [n for n in nodes if n.op is ops.PARAM and n.value is None]
         if missing:
             raise _unknown(top, missing, error, what)
-        u = substitute([u], values)[0]
+        u = substitute([u], values, provenance.carry)[0]
     return u
 
 
 def execute(roots: Sequence[UOp]) -> None:
-    """Runs the graph of `roots` (distinct, untraced) and sets their `value`."""
-    for u in roots:
-        _forget_deleted(u)
-    roots = [u for u in roots if u.value is None and u.op is not ops.BUFFER]
-    for u in roots:
-        if u.op is ops.CONST:
-            u.value = scalar_buffer(u)
-    roots = [u for u in roots if u.op is not ops.CONST]
+    """Runs the graph of `roots` (distinct, untraced) and sets their `value`, and that of what is
+    held on the way."""
+    leaf = (ops.BUFFER, ops.CONST)
+    roots = [u for u in roots if u.value is None and u.op not in leaf]
     if not roots:
         return
     from anneal import device
 
+    roots = list(dict.fromkeys([*roots, *pending_below(roots)]))
     graph, leaves = close_over(roots)
-    storages = device.compile(graph, frozenset())(device_storages(leaves))
+    graph, scalars = _with_scalars_as_inputs(graph)
+    run = device.compile(graph, frozenset())
+    storages = run(device_storages(leaves) + [device.upload(v) for v in scalars])
     for u, storage in zip(roots, storages, strict=True):
         storage.shared = True  # with every Array of this node: interning makes them one
         u.value = buffer(storage, u.dtype, u.shape)
-        u.value.origin = u.origin
 
 
-# Recent scalars on the device: learning rates, step counts, seeds. Few bytes each, dropped at once.
-_scalars: dict[UOp, UOp] = {}
-_MOST_SCALARS = 256
+# A pending value is computed on the way to another if it is not larger than the data that it is
+# computed from, or than this many bytes: who wrote `ones((n, n)).sum()` wants no n * n elements.
+_SMALL_BYTES = 1 << 20
+
+
+def pending_below(roots: Sequence[UOp]) -> list[UOp]:
+    """Untraced nodes under `roots` that an Array holds, and whose value is more than other names
+    for elements that exist."""
+    nodes = toposort(roots, stop=_is_held)
+    if not any(u in pending for u in nodes):
+        return []
+    from anneal import device
+
+    holds = device.current().holds
+    most = sum(_nbytes(u) for u in nodes if u.op is ops.BUFFER or _is_held(u))
+    return [u for u in nodes
+            if u in pending and not u.traced and not _is_held(u) and not _renames(u)
+            and holds(u.dtype) and _nbytes(u) <= max(most, _SMALL_BYTES)]  # fmt: skip
+
+
+def _nbytes(u: UOp) -> int:
+    return math.prod([d for d in u.shape if isinstance(d, int)]) * u.dtype.itemsize
+
+
+def _renames(u: UOp) -> bool:
+    while u.op in ops.MOVEMENT and not _is_held(u):
+        u = u.src[0]
+    return not u.src or _is_held(u)
+
+
+# -- Python's scalars ------------------------------------------------------------------------------
+
+# What rules ask for by value, and what is everywhere: these stay constants of a program.
+_CONSTANT = frozenset({0, 1, -1, 2, 0.5})
+_FLOAT_OPS = frozenset({ops.ADD, ops.SUB, ops.MUL, ops.DIV, ops.POW, ops.MAX, ops.MIN, ops.WHERE,
+                        ops.LT, ops.EQ, ops.NE})  # fmt: skip
+# Shifts and masks by a constant are an algorithm's, not a loop's.
+_INT_OPS = frozenset({ops.ADD, ops.SUB, ops.MUL, ops.MAX, ops.MIN, ops.WHERE})
+
+
+def _with_scalars_as_inputs(graph: Graph) -> tuple[Graph, list[np.ndarray[Any, Any]]]:
+    """`graph` with the constants that meet data as elements of further inputs, and these: so a
+    loop whose scalars change is one program."""
+    import numpy as np
+
+    nodes = graph.nodes()
+    indices = {n for n in toposort([i for u in nodes for i in _indices(u)])}
+    found: dict[bool, dict[UOp, int]] = {True: {}, False: {}}  # of floats, of integers
+    for u in nodes:
+        if u not in indices:
+            for s in _scalars_of(u):
+                of = found[s.dtype.is_float]
+                of.setdefault(s, len(of))
+    if not found[True] and not found[False]:
+        return graph, []
+    inputs: list[UOp] = []
+    element: dict[UOp, UOp] = {}
+    data: list[np.ndarray[Any, Any]] = []
+    for floats, dtype in ((True, dtypes.float32), (False, dtypes.int32)):
+        if of := found[floats]:
+            p = param(dtype, (len(of),))
+            inputs.append(p)
+            element.update({s: p.shrink([(i, i + 1)]).reshape(()).cast(s.dtype)
+                            for s, i in of.items()})  # fmt: skip
+            values = np.array([s.arg for s in of], np.float64 if floats else np.int64)
+            data.append(values.astype(dtype.name))
+    done: dict[UOp, UOp] = {}
+    lines = provenance.Table[Origin]()
+    for u in nodes:
+        lifted = _scalars_of(u) if u not in indices else ()
+        src = tuple([element[s] if s in lifted else done[s] for s in u.src])
+        done[u] = rebuild(u, src)
+        lines.add(done[u], graph.lines.get(u, ()))
+    outputs = tuple([done[u] for u in graph.outputs])
+    return Graph((*graph.inputs, *inputs), outputs, lines.whole()), data
+
+
+def _indices(u: UOp) -> tuple[UOp, ...]:
+    """The sources of `u` that say where, not what."""
+    if u.op is ops.GATHER:
+        return u.src[1:2]
+    return u.src[:1] if u.op is ops.SCATTER else u.src[1:] if u.op in ops.MOVEMENT else ()
+
+
+def _scalars_of(u: UOp) -> list[UOp]:
+    """Constants among the sources of an elementwise `u` that are no part of what it is."""
+    if not u.traced or u.op not in _FLOAT_OPS:
+        return []
+    return [s for s in u.src if s.op is ops.CONST and _is_scalar(u, s)]
+
+
+def _is_scalar(u: UOp, s: UOp) -> bool:
+    if s.dtype.kind == "b" or s.dtype.bits > 32 or s.arg in _CONSTANT or not math.isfinite(s.arg):
+        return False
+    if not s.dtype.is_float:
+        return u.op in _INT_OPS
+    return u.op is not ops.POW or not float(2 * s.arg).is_integer()
+
+
+# Recent scalars on the device: learning rates, step counts, seeds.
+_scalars: Memo[UOp, UOp] = Memo(256)
 
 
 def scalar_buffer(u: UOp) -> UOp:
     """A BUFFER that holds a CONST."""
-    known = _scalars.get(u)
-    if known is not None and not known.arg[0].deleted:
-        return known
+    return _scalars.get(u, lambda: _new_scalar(u))
+
+
+def _new_scalar(u: UOp) -> UOp:
     import numpy as np
 
-    if len(_scalars) >= _MOST_SCALARS:
-        _scalars.clear()
     host = HostBuffer(np.array(u.arg, numpy_dtype(u.dtype)), u.dtype)
     host.shared = True
-    made = _scalars[u] = buffer(host, u.dtype, ())
-    return made
+    return buffer(host, u.dtype, ())
 
 
 def numpy_dtype(dtype: DType) -> np.dtype[Any]:
@@ -151,25 +265,30 @@ def numpy_dtype(dtype: DType) -> np.dtype[Any]:
 
 
 def _is_held(u: UOp) -> bool:
-    if u.value is not None:
-        _forget_deleted(u)
     return u.value is not None and not u.traced
 
 
-def close_over(roots: Sequence[UOp], inputs: Sequence[UOp] = ()) -> tuple[Graph, list[UOp]]:
+def close_over(
+    roots: Sequence[UOp], inputs: Sequence[UOp] = (), lines: Mapping[UOp, Origins] | None = None
+) -> tuple[Graph, list[UOp]]:
     """The graph of `roots` as a function of data: after `inputs` come fresh PARAMs in the place of
     the BUFFERs, which are returned in that order. Untraced nodes that hold their value count as it.
+    `lines`: what made the nodes, if they are a closed graph's.
     """
     mapping: dict[UOp, UOp] = {}
     leaves: dict[UOp, UOp] = {}
-    for u in toposort(roots, stop=_is_held):
+    order = toposort(roots, stop=_is_held)
+    for u in order:
         held = u if u.op is ops.BUFFER else None if u.traced else u.value
         if held is not None:
             if held not in leaves:
                 leaves[held] = param(held.dtype, held.shape)
             mapping[u] = leaves[held]
-    outputs = substitute(roots, mapping)
-    return Graph((*inputs, *leaves.values()), tuple(outputs)), list(leaves)
+    old_lines = provenance.tell(order) if lines is None else lines
+    if not mapping:
+        return Graph(tuple(inputs), tuple(roots), old_lines), []
+    outputs, new_lines = provenance.substituted(roots, mapping, old_lines)
+    return Graph((*inputs, *leaves.values()), tuple(outputs), new_lines), list(leaves)
 
 
 def device_storages(leaves: Sequence[UOp]) -> list[Any]:
@@ -180,14 +299,14 @@ def device_storages(leaves: Sequence[UOp]) -> list[Any]:
 def device_storage(u: UOp) -> Any:
     """The device's storage of a BUFFER node. DeletedArrayError if it was donated."""
     storage = u.arg[0]
-    if storage.deleted:
+    if storage.spent:
         raise errors.DeletedArrayError(
             f"an array {describe(u)} was used after its memory was donated to a jitted function "
             "(donate_argnums): use that function's result instead, or do not donate it"
         )
     if not isinstance(storage, HostBuffer):
         return storage
-    if storage.uploaded is None:
+    if storage.uploaded is None or storage.uploaded.spent:
         from anneal import device
 
         storage.uploaded = device.upload(storage.data)
@@ -195,13 +314,16 @@ def device_storage(u: UOp) -> Any:
 
 
 def read(u: UOp, shape: Shape) -> np.ndarray[Any, Any]:
-    """The data of a BUFFER node as a NumPy array of `shape`."""
+    """The data of a BUFFER node as a NumPy array of `shape`, read-only: it may be the memory that
+    holds them."""
     storage = u.arg[0]
-    if isinstance(storage, HostBuffer) and not storage.deleted:
-        return storage.data
+    if isinstance(storage, HostBuffer) and not storage.spent:
+        return storage.data.view()
     from anneal import device
 
-    return device.read(device_storage(u)).reshape(shape)
+    data = device.read(device_storage(u)).reshape([d for d in shape if isinstance(d, int)])
+    data.flags.writeable = False
+    return data
 
 
 # -- values that are not there ---------------------------------------------------------------------
@@ -222,16 +344,39 @@ def is_known(u: UOp) -> bool:
     return True
 
 
+def keep_derivative(
+    u: UOp, error: type[errors.ConcretizationTypeError], what: str
+) -> None:
+    """Raises `error` where a derivative flows through `u`: data that leave the graph are constants
+    to it, and what is computed from them would be missing from a gradient without a word."""
+    if not (u.traced and u.dtype.is_float and is_known(u)):
+        return
+    carries: dict[UOp, bool] = {}
+    for n in toposort([u]):
+        carries[n] = n.dtype.is_float and n.op is not ops.STOP_GRADIENT and (
+            n.op is ops.PARAM or any(carries[s] for s in n.src))  # fmt: skip
+    if not carries[u]:
+        return
+    here = user_origin()
+    at = f" at {here.file}:{here.line}" if here is not None else ""
+    raise error(
+        f"a value {describe(u)} was {what}{at} while a derivative is taken: what is computed from "
+        "it there would be missing from the gradient. Use the anneal.numpy function of the same "
+        "name instead; a constant is anneal.lax.stop_gradient(x), or x.item() for one element."
+    )
+
+
 def _unknown(
     u: UOp, params: Sequence[UOp], error: type[errors.ConcretizationTypeError], what: str
 ) -> Exception:
     """The error for reading `u`, which depends on `params`, whose values are not known."""
-    leaked = [p for p in params if p.origin is None or p.origin.phase == LEAKED]
+    leaked = [p for p in params if (known := argument(p)) is None or known.ended]
     if leaked:
         return errors.UnexpectedTracerError(leak_message(u, leaked))
-    names = [p.origin.rule or "an argument" for p in params if p.origin is not None]
+    names = [known.name for p in params if (known := argument(p)) is not None]
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    made = "" if u.origin is None or u in params else f" made at {u.origin.file}:{u.origin.line}"
+    places = places_of(u)
+    made = f" made at {places}" if places else ""
     here = user_origin()
     at = f" at {here.file}:{here.line}" if here is not None else ""
     return error(
@@ -249,10 +394,19 @@ _FIXES = {
 }
 
 
+def places_of(u: UOp) -> str:
+    """The lines that made `u`, as `file:1, file:2`; "" where none is known."""
+    return ", ".join(dict.fromkeys(f"{o.file}:{o.line}" for o in lines_of(u)))
+
+
 def leak_message(u: UOp, params: Sequence[UOp]) -> str:
     """Says where an array of a finished trace came from."""
-    who = next((p.origin.rule for p in params if p.origin is not None), "an argument") or ""
-    at = f" It was made at {u.origin.file}:{u.origin.line}." if u.origin is not None else ""
+    known = argument(params[0])
+    who = known.name if known is not None else "an argument"
+    places = places_of(u)
+    if not places and known is not None and known.origin is not None:
+        places = f"{known.origin.file}:{known.origin.line}"
+    at = f" It was made at {places}." if places else ""
     return (
         f"an array {describe(u)} was used after the trace that it belongs to had ended: it depends "
         f"on {who}.{at} Return it from the function instead of storing it in a global, an "

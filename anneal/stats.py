@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+
 _counts: dict[str, int] = dict.fromkeys(
     ("traces", "schedules", "plans_loaded", "graphs_compiled", "kernels_rendered",
      "kernels_compiled", "pipelines", "launches", "submissions", "buffers", "live_bytes",
-     "peak_bytes"), 0)  # fmt: skip
+     "peak_bytes", "pooled_bytes"), 0)  # fmt: skip
+_lock = threading.RLock()  # a finalizer may count in the midst of another count
+_gauges: list[Callable[[], dict[str, int]]] = []
 
 
 def count(name: str, by: int = 1) -> None:
     """Adds `by` to the counter `name`."""
-    _counts[name] = _counts.get(name, 0) + by
+    with _lock:
+        _counts[name] = _counts.get(name, 0) + by
 
 
-def count_bytes(by: int) -> None:
-    """Adds `by` (negative: freed) to the bytes alive on devices, and keeps their peak."""
-    _counts["live_bytes"] += by
-    _counts["peak_bytes"] = max(_counts["peak_bytes"], _counts["live_bytes"])
+def gauge(read: Callable[[], dict[str, int]]) -> None:
+    """`read` gives counters that its owner keeps, for each snapshot: bytes alive on a device, the
+    most that ever were, and those kept free for the next who asks."""
+    _gauges.append(read)
 
 
 def stats() -> dict[str, int]:
@@ -29,4 +35,7 @@ def stats() -> dict[str, int]:
     """
     from anneal.uop.uop import live_nodes
 
-    return {**_counts, "uops": live_nodes()}
+    found = {**_counts, "uops": live_nodes()}
+    for read in _gauges:
+        found.update(read())
+    return found

@@ -41,9 +41,10 @@ class Example(NamedTuple):
 
 
 @st.composite
-def examples(draw: Draw, family: Family, steps: int = 10) -> Example:
-    """A graph of up to `steps` operations with one to three outputs, and its inputs' data."""
-    return _Builder(draw, family).build(steps)
+def examples(draw: Draw, family: Family, steps: int = 10, lookups: int = 0) -> Example:
+    """A graph of up to `steps` operations, and `lookups` that use computed indices, with one to
+    three outputs and some more, and its inputs' data."""
+    return _Builder(draw, family).build(steps, lookups)
 
 
 class _Builder:
@@ -53,6 +54,9 @@ class _Builder:
         self.draw, self.family = draw, family
         self.values: dict[UOp, np.ndarray[Any, Any]] = {}
         self.inputs: dict[UOp, np.ndarray[Any, Any]] = {}
+        # Of an index that is computed and what it is used on: results too, or made and kept only by
+        # the kernel that uses them.
+        self.asked: dict[UOp, None] = {}
         self.kinds = ((dtypes.float32, dtypes.int32, dtypes.uint32, dtypes.bool_, dtypes.float16)
                       if family == "exact" else (dtypes.float32,))  # fmt: skip
 
@@ -62,7 +66,7 @@ class _Builder:
     def number(self, low: int, high: int) -> int:
         return int(self.draw(st.integers(low, high)))
 
-    def build(self, steps: int) -> Example:
+    def build(self, steps: int, lookups: int) -> Example:
         for _ in range(self.number(1, 3)):
             self.new_input(self.pick(self.kinds), self.shape())
         makers = (self.unary, self.binary, self.binary, self.move, self.move, self.reduce,
@@ -71,8 +75,13 @@ class _Builder:
             node = self.pick(makers)(self.any_node())
             if node is not None:
                 self.keep(node)
+        for _ in range(lookups):
+            node = self.pick((self.gather, self.gather, self.scatter))(self.any_node(), made=True)
+            if node is not None:
+                self.keep(node)
         nodes = list(self.values)
         outputs = [nodes[-1], *(self.pick(nodes) for _ in range(self.number(0, 2)))]
+        outputs += [u for u in self.asked if self.number(0, 1)]
         used = set(toposort(outputs))
         kept = [p for p in self.inputs if p in used]
         return Example(Graph(tuple(kept), tuple(outputs)), tuple(self.inputs[p] for p in kept))
@@ -225,29 +234,42 @@ class _Builder:
         how = self.pick(("add", "add", "max", "min", "mul"))
         return x.reduce(how, axes)
 
-    def gather(self, x: UOp) -> UOp | None:
+    def gather(self, x: UOp, made: bool = False) -> UOp | None:
         if not x.ndim:
             return None
         axis = self.number(0, x.ndim - 1)
         if not _ints(x)[axis]:
             return None
-        return x.gather(self.indices(x, axis, self.number(1, 4)), axis)
+        return x.gather(self.indices(x, axis, self.number(1, 4), made), axis)
 
-    def scatter(self, x: UOp) -> UOp | None:
+    def scatter(self, x: UOp, made: bool = False) -> UOp | None:
         if not x.ndim or x.dtype.kind == "b":
             return None
         axis = self.number(0, x.ndim - 1)
-        idx = self.indices(x, axis, _ints(x)[axis])
+        idx = self.indices(x, axis, _ints(x)[axis], made)
         how = self.pick(("add", "max", "min") if self.family == "exact" else ("add",))
         return scatter(how, idx, x, axis, self.number(1, 4))
 
-    def indices(self, x: UOp, axis: int, n: int) -> UOp:
-        """Indices along `axis`, some of them outside."""
+    def indices(self, x: UOp, axis: int, n: int, made: bool) -> UOp:
+        """Indices along `axis`, some of them outside: given, counted, or computed."""
         shape = [n if i == axis else d for i, d in enumerate(_ints(x))]
-        if self.number(0, 1):
+        kind = 2 if made else self.number(0, 2 if self.family == "exact" else 1)
+        if kind == 2:
+            return self.made_indices(x, axis, tuple(shape))
+        if kind == 1:
             return self.new_input(dtypes.int32, tuple(shape))
         line = arange(n, dtypes.int32) * self.number(-1, 2) + self.number(-1, 2)
         return line.reshape([n if i == axis else 1 for i in range(len(shape))]).expand(shape)
+
+    def made_indices(self, x: UOp, axis: int, shape: tuple[int, ...]) -> UOp:
+        """A known node as indices, or the extremes of x along `axis` at each place."""
+        known = [u for u in self.values if u.shape == shape]
+        made = self.pick(known) if known and self.number(0, 1) else x
+        self.asked |= {u: None for u in (x, made) if u in self.values}
+        if made is x and x.shape != shape or not known:
+            one = [1 if i == axis else d for i, d in enumerate(shape)]
+            made = x.reduce(self.pick(("max", "min")), (axis,)).reshape(one).expand(shape)
+        return made.cast(dtypes.int32)
 
     def matmul(self, x: UOp) -> UOp | None:
         if x.ndim != 2 or x.dtype.kind == "b":

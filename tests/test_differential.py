@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from anneal import device
 from anneal.interpret import evaluate
-from anneal.lowering import kernels, schedule, split
+from anneal.lowering import kernels, rangeify, schedule, split
 from anneal.lowering.limits import Limits
 from anneal.transforms.grad import gradient
 from anneal.uop import dtypes
@@ -28,6 +28,9 @@ _SETTINGS = settings(deadline=None, derandomize=True, max_examples=60,
 def run(example: Example, limits: Limits) -> list[np.ndarray[Any, Any]]:
     webgpu = device.get("webgpu")
     execute = webgpu.compile(example.graph, frozenset(), limits)
+    # What the program does not write is not zero by chance.
+    old = [webgpu.upload(np.full(u.shape, 3, np.int32)) for u in example.graph.outputs * 2]
+    del old
     outputs = execute([webgpu.upload(x) for x in example.data])
     return [webgpu.read(s) for s in outputs]
 
@@ -49,6 +52,12 @@ def compare(example: Example, limits: Limits, close: float | None) -> None:
 @_SETTINGS
 @given(examples("exact"), st.sampled_from(LIMITS))
 def test_exact_graphs_agree_to_the_bit(example: Example, limits: Limits) -> None:
+    compare(example, limits, None)
+
+
+@settings(parent=_SETTINGS, max_examples=120)
+@given(examples("exact", steps=3, lookups=3), st.sampled_from(LIMITS))
+def test_graphs_with_computed_indices_agree(example: Example, limits: Limits) -> None:
     compare(example, limits, None)
 
 
@@ -85,7 +94,7 @@ def test_gradients_of_smooth_graphs_agree_closely(example: Example, limits: Limi
 @pytest.fixture
 def short_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits so low that small graphs meet what is meant for large ones."""
-    for module in (split, schedule):
+    for module in (split, schedule, rangeify):
         monkeypatch.setattr(module, "MOST_ITERATIONS", 7)
     for name, value in (("_LONG", 4), ("_FEWEST_PARTS", 2), ("_MOST_ZEROS", 0),
                         ("_MOST_ZEROS_EACH", 0)):  # fmt: skip

@@ -14,7 +14,7 @@ from tests.documents import PAGES, ROOT
 
 
 def test_what_pages_show_is_what_happens() -> None:
-    """In a process of its own: nodes that live keep the line that first made them."""
+    """In a process of its own, as readers run it."""
     check = [sys.executable, "-m", "tests.documents", "--check"]
     found = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)
     assert found.returncode == 0, f"python -m tests.documents writes:\n{found.stdout}{found.stderr}"

@@ -6,6 +6,8 @@ Bad input is one line on stderr and exit status 2.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -25,35 +27,60 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status."""
-    args = _parser().parse_intermixed_args(argv)
+    if sys.stdout is None:  # `>&-`: whoever started this can be told nothing else
+        return _refused("standard output is closed")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be what a terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        if args.command == "train":
-            from anneal.cli.train import train
-
-            train(args)
-        elif args.command == "doctor":
-            if args.model:
-                raise errors.AnnealError(f"doctor: unexpected argument {args.model!r}")
-            from anneal.cli.doctor import doctor
-
-            doctor(args)
-        elif args.command == "cache":
-            from anneal.cli.cache import cache
-
-            cache(args)
-        else:
-            raise errors.AnnealError(
-                f"unknown command {args.command!r}: expected train, doctor or cache"
-            )
+        try:
+            _run(_parser().parse_intermixed_args(argv))
+        finally:
+            sys.stdout.flush()  # while a failure can still be one line
     except BrokenPipeError:  # who read the output has enough; nothing is left to say it to
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
     except (errors.AnnealError, OSError) as e:
-        print(f"anneal: {' '.join(str(e).split())}", file=sys.stderr)
-        return 2
+        _drop_output()
+        return _refused(str(e))
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _run(args: argparse.Namespace) -> None:
+    if args.command == "train":
+        from anneal.cli.train import train
+
+        train(args)
+    elif args.command == "doctor":
+        if args.model:
+            raise errors.AnnealError(f"doctor: unexpected argument {args.model!r}")
+        from anneal.cli.doctor import doctor
+
+        doctor(args)
+    elif args.command == "cache":
+        from anneal.cli.cache import cache
+
+        cache(args)
+    else:
+        raise errors.AnnealError(
+            f"unknown command {args.command!r}: expected train, doctor or cache"
+        )
+
+
+def _refused(why: str) -> int:
+    if sys.stderr is not None:  # print would take stdout for it
+        with contextlib.suppress(OSError):
+            print(f"anneal: {' '.join(why.split())}", file=sys.stderr, flush=True)
+    return 2
+
+
+def _drop_output() -> None:
+    """What cannot be written is not tried again, with a traceback, when Python ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _number(text: str, of: Callable[[str], T]) -> T:

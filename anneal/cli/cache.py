@@ -11,7 +11,7 @@ from anneal.lowering import cache as plans
 def cache(args: argparse.Namespace) -> None:
     """Prints what the folder holds; with `clear`, forgets it."""
     if args.model == "clear":
-        print(f"removed {plans.clear()} plans")
+        print(plans.clear())
         return
     if args.model:
         raise errors.AnnealError(f"cache: unknown argument {args.model!r}: expected clear")

@@ -5,11 +5,30 @@ Source of the format: the safetensors specification.
 
 from __future__ import annotations
 
+import json
+import stat
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from anneal import errors, tree
-from anneal.array import Array, asarray
+from anneal import device, errors, tree
+from anneal.array import Array, asarray, realize
+from anneal.io.files import write_whole
+from anneal.uop.uop import UOp, toposort
+from anneal.wgsl.render import SUPPORTED
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Beside the names of tensors the header has this one.
+_RESERVED = "__metadata__"
+# Readers refuse longer headers.
+_MOST_HEADER_BYTES = 100_000_000
+_NUMPY_NAMES = {
+    "BOOL": "uint8", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "F16": "float16",
+    "U32": "uint32", "I32": "int32", "F32": "float32", "U64": "uint64", "I64": "int64",
+    "F64": "float64",
+}  # fmt: skip
 
 
 class FileFormatError(errors.AnnealError, ValueError):
@@ -19,12 +38,12 @@ class FileFormatError(errors.AnnealError, ValueError):
 def save_safetensors(path: str | Path, params: Any, metadata: dict[str, str] | None = None) -> None:
     """Writes every leaf of `params` under its path, keys joined by dots ("layers.0.w").
 
-    The file appears whole or not at all. ValueError where two leaves would have the same name.
+    The file appears whole or not at all, for other processes and after a crash; a link, and the
+    mode of a file that was there, are kept; a device is written to. ValueError where two leaves
+    would have the same name, or one the format's own.
     """
-    import numpy as np
     from safetensors.numpy import save
 
-    path = Path(path)
     leaves, _ = tree.flatten_with_path(params)
     paths: dict[str, tree.Path] = {}
     for keys, _ in leaves:
@@ -33,15 +52,15 @@ def save_safetensors(path: str | Path, params: Any, metadata: dict[str, str] | N
             one, other = tree.keystr(paths[name]), tree.keystr(keys)
             raise ValueError(f"params{one} and params{other} would both be {name!r} in the file; "
                              "rename one")  # fmt: skip
+        if name == _RESERVED:
+            raise ValueError(f"params{tree.keystr(keys)} would be {name!r} in the file, which is "
+                             "the format's own; rename it")  # fmt: skip
         paths[name] = keys
-    # Not ascontiguousarray, which gives scalars an axis.
-    tensors = {_name(keys): np.array(asarray(leaf), order="C") for keys, leaf in leaves}
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(save(tensors, metadata))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    data = save({_name(keys): _on_host(asarray(leaf)) for keys, leaf in leaves}, metadata)
+    if int.from_bytes(data[:8], "little") > _MOST_HEADER_BYTES:
+        raise ValueError(f"the names of {len(leaves)} leaves make a header that readers refuse, of "
+                         f"more than {_MOST_HEADER_BYTES} bytes; shorten them")  # fmt: skip
+    write_whole(path, data)
 
 
 def _name(path: tree.Path) -> str:
@@ -57,15 +76,81 @@ def _step(key: tree.Key) -> str:
             return str(step)
 
 
-def load_safetensors(path: str | Path) -> dict[str, Array]:
-    """The tensors of a file by name. FileFormatError, naming the file, where it is malformed."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+def _on_host(x: Array) -> np.ndarray[Any, Any]:
+    """The elements of `x`. What was cast to a dtype that the device lacks (bfloat16 on WebGPU) is
+    computed on the device up to there, and on the host from there."""
+    import numpy as np
 
+    if device.current().name != "webgpu":
+        return _copied(x)
+    nodes = toposort([x.uop], stop=_is_known)
+    beyond = set[UOp]()
+    for u in nodes:
+        if not _is_known(u) and (u.dtype not in SUPPORTED or not beyond.isdisjoint(u.src)):
+            beyond.add(u)
+    if not beyond:
+        return _copied(x)
+    realize([Array(s) for u in beyond for s in u.src if s not in beyond and s.dtype in SUPPORTED])
+    with device.default_device("interpreter"):
+        return np.array(_copied(x))
+
+
+def _is_known(u: UOp) -> bool:
+    return not u.src or u.value is not None
+
+
+def _copied(x: Array) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    # Not ascontiguousarray, which gives scalars an axis.
+    return np.array(x, order="C")
+
+
+def load_safetensors(path: str | Path) -> dict[str, Array]:
+    """The tensors of a file by name. FileFormatError, naming the file, where it is malformed, has
+    two tensors of one name, or a dtype that arrays cannot have."""
+    from safetensors import SafetensorError, deserialize
+
+    path = Path(path)
+    # Read, not mapped: what another program cuts short meanwhile would end the process.
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise FileFormatError(f"{path}: not a regular file")
+    raw = path.read_bytes()
     try:
-        tensors = load_file(path)
+        found = deserialize(raw)  # type: ignore[no-untyped-call]
     except SafetensorError as e:
         raise FileFormatError(f"{path}: not a safetensors file: {e}") from None
-    except (AttributeError, KeyError) as e:  # a dtype that NumPy lacks
-        raise FileFormatError(f"{path}: a tensor's dtype cannot be read: {e}") from None
-    return {name: asarray(data) for name, data in tensors.items()}
+    if repeated := _repeated(raw):
+        raise FileFormatError(f"{path}: the header names {repeated[0]!r} more than once")
+    tensors: dict[str, Array] = {}
+    for name, tensor in found:
+        try:
+            tensors[name] = asarray(_tensor(tensor))
+        except (TypeError, ValueError, OverflowError) as e:
+            raise FileFormatError(f"{path}: tensor {name!r} cannot be read: {e}") from None
+    return tensors
+
+
+def _repeated(raw: bytes) -> list[str]:
+    """Names that the header, already known to be JSON, has twice."""
+    header = raw[8 : 8 + int.from_bytes(raw[:8], "little")]
+    pairs: list[tuple[str, Any]] = json.loads(header, object_pairs_hook=list)
+    return [name for name, n in Counter([name for name, _ in pairs]).items() if n > 1]
+
+
+def _tensor(tensor: dict[str, Any]) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    kind = tensor["dtype"]
+    if kind == "BF16":
+        import ml_dtypes
+
+        dtype = np.dtype(ml_dtypes.bfloat16)
+    elif kind in _NUMPY_NAMES:
+        dtype = np.dtype(_NUMPY_NAMES[kind]).newbyteorder("<")
+    else:
+        raise TypeError(f"arrays have no dtype {kind}")
+    data = np.frombuffer(tensor["data"], dtype).reshape(tensor["shape"])
+    # A byte of a bool is 0 or 1 here, whatever a file says.
+    return data != 0 if kind == "BOOL" else data.astype(dtype.newbyteorder("="), copy=False)

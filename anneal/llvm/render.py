@@ -519,9 +519,11 @@ class _Renderer:
         return self._let(f"{word} {kind} {a}, {b}")
 
     def _division(self, u: UOp, lanes: int, a: str, b: str) -> str:
-        """Floored, of any two integers: the divisor 0 and the quotient that overflows are kept from
-        the instruction, which would trap."""
+        """Floored, of any two integers, 0 where the divisor is: it and the quotient that overflows
+        are kept from the instruction, which would trap."""
         kind, dtype = self._type(u.dtype, lanes), u.dtype
+        if dtype.is_float:
+            return self._remainder(u, lanes, a, b)
         quotient = u.op is ops.FLOORDIV
         if lo(u.src[0]) >= 0 and lo(u.src[1]) > 0 or dtype.kind == "u" and lo(u.src[1]) > 0:
             return self._let(f"{'udiv' if quotient else 'urem'} {kind} {a}, {b}")
@@ -536,7 +538,7 @@ class _Renderer:
         if dtype.kind == "u":
             safe = select(by_zero, one, b)
             out = self._let(f"{'udiv' if quotient else 'urem'} {kind} {a}, {safe}")
-            return select(by_zero, ones if quotient else a, out)
+            return select(by_zero, zero, out)
         negative = self._let(f"icmp eq {kind} {b}, {ones}")
         either = self._let(f"or {mask} {by_zero}, {negative}")
         safe = select(either, one, b)
@@ -550,9 +552,23 @@ class _Renderer:
             less = self._let(f"sub {kind} {q}, {one}")
             out = select(below, less, q)
             minus = self._let(f"sub {kind} {zero}, {a}")
-            return select(by_zero, ones, select(negative, minus, out))
+            return select(by_zero, zero, select(negative, minus, out))
         more = self._let(f"add {kind} {r}, {safe}")
-        return select(by_zero, a, select(negative, zero, select(below, more, r)))
+        return select(either, zero, select(below, more, r))
+
+    def _remainder(self, u: UOp, lanes: int, a: str, b: str) -> str:
+        """Of floats, with the sign of the divisor, from C's exact fmod."""
+        kind, mask = self._type(u.dtype, lanes), "i1" if lanes == 1 else f"<{lanes} x i1>"
+        zero = self._constant(0, u.dtype, lanes)
+        r = self._let(f"frem {kind} {a}, {b}")
+        some = self._let(f"fcmp une {kind} {r}, {zero}")
+        signs = [self._let(f"fcmp olt {kind} {x}, {zero}") for x in (r, b)]
+        apart = self._let(f"xor {mask} {signs[0]}, {signs[1]}")
+        on = self._let(f"and {mask} {some}, {apart}")
+        more = self._let(f"fadd {kind} {r}, {b}")
+        nothing = self._let(self._intrinsic("copysign", u.dtype, lanes, (kind, zero), (kind, b)))
+        moved = self._let(f"select {mask} {on}, {kind} {more}, {kind} {r}")
+        return self._let(f"select {mask} {some}, {kind} {moved}, {kind} {nothing}")
 
     def _shift(self, u: UOp, lanes: int, a: str, b: str) -> str:
         """By any count: what is shifted out is gone, and the sign stays."""

@@ -84,6 +84,7 @@ class _Maker:
         self.loads: dict[UOp, Want] = {}
         self.made: dict[Want, UOp] = {}
         self.planned: dict[Want, Plan] = {}
+        self.addresses: dict[tuple[Index, Shape], tuple[Index, UOp]] = {}
 
     def at(self, node: UOp, index: Index) -> UOp:
         """`node` at `index`: an explicit stack, since chains are as long as users make them."""
@@ -102,18 +103,20 @@ class _Maker:
             if pending:
                 todo += reversed(pending)
                 continue
-            built = build(*(self.made[w] for w in wanted))
-            if built.origin is None:
-                built.origin = want[0].origin
-            self.made[want] = built
+            self.made[want] = build(*(self.made[w] for w in wanted))
             todo.pop()
         return self.made[top]
 
     def _load(self, u: UOp, index: Index) -> UOp:
-        # An axis of length 1 has one element, whatever the index that a padding's condition guards.
-        one = [ZERO if d == 1 else x for x, d in zip(index, u.shape, strict=True)]
-        index = tuple(simplify(one))
-        load = UOp(ops.LOAD, u.dtype, (self.args[u], flat(index, u.shape)))
+        known = self.addresses.get((index, u.shape))
+        if known is None:
+            # An axis of length 1 has one element, whatever the index that a padding's condition
+            # guards.
+            one = [ZERO if d == 1 else x for x, d in zip(index, u.shape, strict=True)]
+            simple = tuple(simplify(one))
+            known = self.addresses[index, u.shape] = simple, flat(simple, u.shape)
+        index, address = known
+        load = UOp(ops.LOAD, u.dtype, (self.args[u], address))
         self.loads[load] = (u, index)
         return load
 
@@ -211,6 +214,8 @@ def identity(how: str, dtype: DType) -> bool | int | float:
 
 
 def _clamped(where: UOp, length: Dim) -> UOp:
+    if where.dtype.kind == "u" and isinstance(length, int):  # the greatest are no kernel's index
+        where = where.minimum(max(0, min(length - 1, int(where.dtype.max))))
     return where.cast(dtypes.index).maximum(0).minimum(dim_uop(length) - 1)
 
 

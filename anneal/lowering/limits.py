@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+# Iterations of all loops of one invocation. Mesa's llvmpipe ends a shader's loops after 65,535 in
+# all, without a word; and a device that is not asked for more never hangs the desktop. What is
+# planned for is less, which leaves room for loops over parts of sums.
+MOST_ITERATIONS = 60_000
+LAST_ITERATION = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,3 +22,12 @@ class Limits:
     max_binding_bytes: int = 128 << 20
     fuse: bool = True
     gpu: bool = False
+
+
+def trips(sizes: Iterable[int]) -> int:
+    """Iterations of loops in loops, the outermost first: those of all of them count."""
+    total, times = 0, 1
+    for n in sizes:
+        times *= n
+        total += times
+    return total

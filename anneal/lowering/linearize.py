@@ -3,11 +3,13 @@
 In: STOREs and FORs, some under a condition. Out: instructions. A value is computed at the outermost
 level whose counters determine it, and there not before the loop, or value, that first needs it.
 Loops over the same RANGE that do not wait for each other are one: a row's mean and mean square in
-one pass, what needs them in the next.
+one pass, what needs them in the next. Float sums of many elements are sums of sums: an error that
+grows with the length of a sum stays small.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -19,10 +21,13 @@ Ranges = frozenset[UOp]
 
 class Instruction(NamedTuple):
     """`let`: compute the node; `init`, `fold`: an accumulator's start and step; `loop`: of a RANGE,
-    `if`: of a condition, until `end`; `store`."""
+    `if`: of a condition, until `end`; `store`. `block`: a loop over parts of a RANGE, each of
+    `length`, which a `loop` in it then counts; `part`: a partial sum begins, into which the node is
+    folded until `join`."""
 
-    kind: Literal["let", "init", "loop", "fold", "if", "end", "store"]
+    kind: Literal["let", "init", "loop", "fold", "if", "end", "store", "block", "part", "join"]
     node: UOp
+    length: int = 0
 
 
 class Guarded(NamedTuple):
@@ -36,6 +41,10 @@ _GIVEN = ops.MEMORY | {ops.CONST, ops.RANGE, ops.VAR}
 _LOOPS = frozenset({ops.REDUCE, ops.FOR})
 # Where all lanes meet, in the order in which they were written; and stores.
 _FIXED = frozenset({ops.GROUP, ops.BARRIER, ops.STORE})
+# Elements of a partial sum; a sum of up to twice as many is one.
+_PART = 256
+# Iterations in which the lanes of a workgroup combine a value.
+_GROUP_STEPS = 6
 
 
 def linearize(parts: Sequence[Guarded]) -> list[Instruction]:
@@ -127,11 +136,59 @@ def _loop(ranges: tuple[UOp, ...], members: Sequence[UOp], counters: Ranges, ava
           deps: dict[UOp, Ranges], out: list[Instruction]) -> None:  # fmt: skip
     reduces = [u for u in members if u.op is ops.REDUCE]
     out += [Instruction("init", u) for u in reduces]
+    sums = [u for u in reduces if u.arg[0] == "add" and u.dtype.is_float]
+    cut, length = _cut(ranges) if sums else (-1, 0)
     inside = set(available)
     bodies = [u.src[0] for u in members]
-    for r in ranges:
-        out.append(Instruction("loop", r))
+    for i, r in enumerate(ranges):
+        blocks = i == cut and length > 1
+        if blocks:
+            out.append(Instruction("block", r, length))
+            out += [Instruction("part", u) for u in sums]
+        out.append(Instruction("loop", r, length if blocks else 0))
+        if i == cut and not blocks:
+            out += [Instruction("part", u) for u in sums]
         counters = counters | {r}
         _block(bodies, counters, inside, deps, out)
     out += [Instruction("fold", u) for u in reduces]
-    out += [Instruction("end", r) for r in reversed(ranges)]
+    for i, r in reversed(list(enumerate(ranges))):
+        if i == cut and length == 1:
+            out += [Instruction("join", u) for u in sums]
+        out.append(Instruction("end", r))
+        if i == cut and length > 1:
+            out += [*(Instruction("join", u) for u in sums), Instruction("end", r)]
+
+
+def _cut(ranges: tuple[UOp, ...]) -> tuple[int, int]:
+    """The loop whose blocks of the given length end a partial sum; (-1, 0) if none does. Loops of
+    one invocation are short enough that sums of sums suffice."""
+    if math.prod(map(_size, ranges)) > 2 * _PART:
+        count = 1
+        for i in reversed(range(len(ranges))):
+            if count * _size(ranges[i]) > _PART:
+                return i, _PART // count
+            count *= _size(ranges[i])
+    return -1, 0
+
+
+def iterations(instructions: Sequence[Instruction]) -> int:
+    """Of all loops of one invocation, at most."""
+    total, times = 0, [1]
+    for kind, u, length in instructions:
+        if kind == "end":
+            times.pop()
+        elif kind == "if":
+            times.append(times[-1])
+        elif kind == "block":
+            times.append(times[-1] * -(-_size(u) // length))
+            total += times[-1]
+        elif kind == "loop":  # in blocks, it counts to its length once
+            times.append(times[-2 if length else -1] * _size(u))
+            total += times[-1]
+        elif u.op is ops.GROUP:
+            total += times[-1] * _GROUP_STEPS
+    return total
+
+
+def _size(r: UOp) -> int:
+    return int(r.src[0].arg)

@@ -14,14 +14,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from anneal import config
+from anneal.errors import LoweringError
 from anneal.lowering.cooperate import shared
 from anneal.lowering.cost import item_bytes, kernel_flops
-from anneal.lowering.limits import Limits
-from anneal.lowering.linearize import Guarded, linearize
+from anneal.lowering.limits import LAST_ITERATION, Limits
+from anneal.lowering.linearize import Guarded, iterations, linearize
 from anneal.lowering.rangeify import every_operation, points, stored_nodes, untied, without_masks
 from anneal.lowering.schedule import Body, bodies
 from anneal.lowering.split import at_once, split_long
 from anneal.lowering.tile import tiled
+from anneal.memo import Memo
+from anneal.provenance import Lines, Table
 from anneal.rules._decompose import RULES as DECOMPOSE
 from anneal.rules._lowering import RULES as LOWERING
 from anneal.stats import count
@@ -29,8 +32,8 @@ from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.rewrite import rewrite
 from anneal.uop.spec import verify
-from anneal.uop.symbolic import simplify
-from anneal.uop.uop import Graph, Origin, UOp, structural_key, substitute, toposort
+from anneal.uop.symbolic import bounds, simplify
+from anneal.uop.uop import Graph, UOp, structural_key, substitute, toposort
 from anneal.wgsl.render import ROW, WORKGROUP, render
 
 
@@ -83,13 +86,13 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A kernel and the slots of its params; why each buffer that it writes exists, and the lines
-    of the user's Python that it computes."""
+    """A kernel and the slots of its params; why each buffer that it writes exists, and which of the
+    graph's nodes, by position, it computes: of any graph of the structure."""
 
     kernel: Kernel
     args: tuple[int, ...]
     reasons: tuple[str, ...] = ()
-    origins: tuple[Origin, ...] = ()
+    made: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +108,12 @@ def lower(graph: Graph, limits: Limits, donate: frozenset[int]) -> Plan:
     """The plan of `graph` on a device; `donate`: positions of inputs whose memory outputs may
     take."""
     max_buffers, fuse = limits.max_buffers, limits.fuse
-    outputs = simplify(rewrite(list(graph.outputs), LOWERING))
-    outputs = without_masks(outputs) if fuse else outputs
-    outputs = simplify(split_long(at_once(outputs)))
-    outputs, waits = untied([_stored_form(u) for u in outputs])
+    places = Table({u: (i,) for i, u in enumerate(graph.nodes())})
+    carry = places.carry
+    outputs = simplify(rewrite(list(graph.outputs), LOWERING, carry=carry), carry=carry)
+    outputs = without_masks(outputs, carry) if fuse else outputs
+    outputs = simplify(split_long(at_once(outputs, carry), carry), carry=carry)
+    outputs, waits = untied([_stored_form(u) for u in outputs], carry)
     if config.verify():
         verify(outputs, "tensor")
     nodes = stored_nodes(outputs, max_buffers - 1) if fuse else every_operation(outputs)
@@ -117,7 +122,7 @@ def lower(graph: Graph, limits: Limits, donate: frozenset[int]) -> Plan:
     if config.verify():
         verify([s for k in kernels for s in k.statements], "kernel")
     count("schedules")
-    return _plan(graph, outputs, kernels, donate, stored, limits.gpu)
+    return _plan(graph, outputs, kernels, donate, stored, places, limits)
 
 
 def _stored_form(u: UOp) -> UOp:
@@ -128,10 +133,12 @@ def _stored_form(u: UOp) -> UOp:
 
 
 def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
-          donate: frozenset[int], reasons: Mapping[UOp, str], gpu: bool) -> Plan:  # fmt: skip
+          donate: frozenset[int], reasons: Mapping[UOp, str], places: Table[int],
+          limits: Limits) -> Plan:  # fmt: skip
     held = _in_one_memory(kernels)
     aliases = _aliases(graph, outputs, kernels, donate, held)
     kernels = _late(kernels, aliases)
+    results = set(outputs)
     slots: list[Slot] = []
     slot_of: dict[UOp, int] = {}
     for i, p in enumerate(graph.inputs):
@@ -145,7 +152,7 @@ def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
             size, holder = points(u.shape), held.get(u, u)
             if holder in slot_of:
                 pass
-            elif holder in outputs:
+            elif holder in results:
                 alias = slot_of[aliases[u]] if u in aliases else None
                 slot_of[holder] = len(slots)
                 slots.append(Slot(u.dtype, size, "output", alias=alias))
@@ -153,7 +160,11 @@ def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
                 slot_of[holder] = _temporary(slots, free, -(-size * item_bytes(u.dtype) // 4))
             slot_of[u] = slot_of[holder]
         if not _changes_nothing(k, aliases):
-            launches.append(_launch(k, slot_of, aliases, reasons, gpu))
+            made = _made(k, places)
+            try:
+                launches.append(_launch(k, slot_of, aliases, reasons, made, limits))
+            except _Unfit as e:
+                raise _refused(graph, made, str(e)) from None
         for u in dict.fromkeys([held.get(u, u) for u in (*k.inputs, *k.outputs)]):
             if last[u] == n and slots[slot_of[u]].kind == "temp":
                 free.append(slot_of[u])
@@ -191,34 +202,86 @@ def _aliases(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
              donate: frozenset[int], held: Mapping[UOp, UOp]) -> dict[UOp, UOp]:  # fmt: skip
     """Outputs, or what is `held` in their memory, that take over a donated input: written by the
     last kernel that reads it, which reads of it only the element that it writes."""
-    available = [graph.inputs[i] for i in sorted(donate)]
-    available = [p for p in available if p not in outputs]
+    results, holders = set(outputs), set(held.values())
+    position = {graph.inputs[i]: i for i in donate if graph.inputs[i] not in results}
+    order = _Order(kernels)
     taken: dict[UOp, UOp] = {}
-    for k in kernels:
+    for n, k in enumerate(kernels):
+        fit = [p for p in sorted(k.inputs, key=lambda p: position.get(p, -1)) if p in position]
+        accesses = [_accesses(part) for part in k.parts] if fit else []
         for u in k.outputs:
-            if u in held.values():
-                continue  # its memory is another's
-            fit = (p for p in available if held.get(u, u) in outputs and p.dtype is u.dtype
-                   and points(p.shape) == points(u.shape) and _in_place(k, u, p)
-                   and not _needs_after(k, p, kernels))  # fmt: skip
-            p = next(fit, None)
-            if p is not None:
-                available.remove(p)
-                taken[u] = p
+            if u in holders or held.get(u, u) not in results:
+                continue  # its memory is another's, or no result's
+            for p in fit:
+                if (p in position and p.dtype is u.dtype and points(p.shape) == points(u.shape)
+                        and _in_place(accesses, k.args[u], k.args[p])
+                        and order.is_last(n, p)):  # fmt: skip
+                    del position[p]
+                    taken[u] = p
+                    break
     return taken
 
 
-def _in_place(k: Body, u: UOp, p: UOp) -> bool:
-    """Whether `k` reads of `p` only the element of `u` that it then writes."""
-    if p not in k.inputs:
-        return False  # another kernel may still read it; only its own reader is sure
-    for part in k.parts:
-        stores = [s for s in part.statements if s.op is ops.STORE and s.src[0] is k.args[u]]
-        loads = [n for n in toposort(part.statements)
-                 if n.op is ops.LOAD and n.src[0] is k.args[p]]  # fmt: skip
-        if loads and (not stores or any(n.src[1] is not stores[0].src[1] for n in loads)):
+class _Order:
+    """Which kernels must come before which, as bits of ints: by what they read, and since one that
+    overwrites an input comes after all others that read it."""
+
+    def __init__(self, kernels: Sequence[Body]) -> None:
+        maker = {u: i for i, k in enumerate(kernels) for u in k.outputs}
+        self.readers = _readers(kernels)
+        self.before: list[int] = []
+        for k in kernels:
+            mine = 0
+            for i in {maker[u] for u in k.inputs if u in maker}:
+                mine |= self.before[i] | 1 << i
+            self.before.append(mine)
+
+    def is_last(self, n: int, p: UOp) -> bool:
+        """Whether kernel `n` may come after all others that read `p`; if so, it does from now."""
+        others = [i for i in self.readers[p] if i != n]
+        if any(self.before[i] >> n & 1 for i in others):
             return False
-    return any(s.op is ops.STORE and s.src[0] is k.args[u] for s in k.statements)
+        new = 0
+        for i in others:
+            new |= self.before[i] | 1 << i
+        if new & ~self.before[n]:
+            for i, mine in enumerate(self.before):
+                if i == n or mine >> n & 1:
+                    self.before[i] |= new
+        return True
+
+
+def _readers(kernels: Sequence[Body]) -> dict[UOp, list[int]]:
+    """The numbers of the kernels that read each node."""
+    readers: dict[UOp, list[int]] = {}
+    for i, k in enumerate(kernels):
+        for u in k.inputs:
+            readers.setdefault(u, []).append(i)
+    return readers
+
+
+Accesses = tuple[dict[UOp, UOp], dict[UOp, list[UOp]]]
+
+
+def _accesses(part: Guarded) -> Accesses:
+    """Where each memory is first stored to, and where it is loaded from."""
+    stores: dict[UOp, UOp] = {}
+    loads: dict[UOp, list[UOp]] = {}
+    for s in part.statements:
+        if s.op is ops.STORE:
+            stores.setdefault(s.src[0], s.src[1])
+    for n in toposort(part.statements):
+        if n.op is ops.LOAD:
+            loads.setdefault(n.src[0], []).append(n.src[1])
+    return stores, loads
+
+
+def _in_place(accesses: Sequence[Accesses], written: UOp, read: UOp) -> bool:
+    """Whether of `read` only the element is read that `written` then gets."""
+    for stores, loads in accesses:
+        if any(x is not stores.get(written) for x in loads.get(read, ())):
+            return False
+    return any(written in stores for stores, _ in accesses)
 
 
 def _changes_nothing(k: Body, aliases: Mapping[UOp, UOp]) -> bool:
@@ -227,31 +290,19 @@ def _changes_nothing(k: Body, aliases: Mapping[UOp, UOp]) -> bool:
         value = s.src[2] if s.op is ops.STORE else s
         if value.op is not ops.LOAD or value.src[1] is not s.src[1]:
             return False
-        if not any(s.src[0] is k.args[u] and value.src[0] is k.args[p]
-                   for u, p in aliases.items() if u in k.args and p in k.args):  # fmt: skip
+        if not any(s.src[0] is k.args[u] and value.src[0] is k.args.get(aliases[u])
+                   for u in k.outputs if u in aliases):  # fmt: skip
             return False
     return True
-
-
-def _needs_after(k: Body, p: UOp, kernels: Sequence[Body]) -> bool:
-    """Whether a reader of `p` other than `k` needs what `k` computes."""
-    tainted = set(k.outputs)
-    for other in kernels:
-        if other is not k and tainted.intersection(other.inputs):
-            tainted.update(other.outputs)
-            if p in other.inputs:
-                return True
-    return False
 
 
 def _late(kernels: Sequence[Body], aliases: dict[UOp, UOp]) -> list[Body]:
     """Kernels that overwrite an input come after all others that read it."""
     maker = {u: i for i, k in enumerate(kernels) for u in k.outputs}
     before: list[set[int]] = [{maker[u] for u in k.inputs if u in maker} for k in kernels]
+    readers = _readers(kernels)
     for u, p in aliases.items():
-        for i, k in enumerate(kernels):
-            if p in k.inputs and i != maker[u]:
-                before[maker[u]].add(i)
+        before[maker[u]].update(i for i in readers[p] if i != maker[u])
     order: list[Body] = []
     after: list[list[int]] = [[] for _ in kernels]
     for i, others in enumerate(before):
@@ -271,7 +322,8 @@ def _late(kernels: Sequence[Body], aliases: dict[UOp, UOp]) -> list[Body]:
 
 
 def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp],
-            reasons: Mapping[UOp, str], gpu: bool) -> Launch:  # fmt: skip
+            reasons: Mapping[UOp, str], made: tuple[int, ...],
+            limits: Limits) -> Launch:  # fmt: skip
     merged = {aliases[u]: u for u in k.outputs if u in aliases}
     merged.update({u.src[2]: u for u in k.outputs if u.op is ops.SCATTER and len(u.src) == 3})
     nodes = [*k.outputs, *(u for u in k.inputs if u not in merged)]
@@ -286,10 +338,43 @@ def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp],
                    for u in nodes)  # fmt: skip
     why = tuple([reasons[u] for u in k.outputs])
     args = tuple([slot_of[u] for u in nodes])
-    return Launch(_kernel(k.grid, parts, params, gpu), args, why, k.origins)
+    if limits.fuse and len(nodes) > limits.max_buffers:
+        raise _Unfit(f"binds {len(nodes)} buffers; the device allows {limits.max_buffers}")
+    return Launch(_kernel(k.grid, parts, params, limits.gpu), args, why, made)
 
 
-_kernels: dict[tuple[str, tuple[Param, ...], bool], Kernel] = {}
+def _made(k: Body, places: Table[int]) -> tuple[int, ...]:
+    """The positions of what `k` computes: all between what it writes and what it reads."""
+    given = {*k.inputs, *(u.src[2] for u in k.outputs if u.op is ops.SCATTER and len(u.src) == 3)}
+    given.difference_update(k.outputs)
+    nodes = toposort(k.outputs, stop=given.__contains__)
+    return tuple(sorted({i for u in nodes if u not in given for i in places.of(u)}))
+
+
+class _Unfit(Exception):
+    """What is wrong with a kernel, without the line that is to blame."""
+
+
+def _refused(graph: Graph, made: Sequence[int], why: str) -> LoweringError:
+    lines = dict.fromkeys(f"{o.file}:{o.line}" for o in Lines(graph).of(made))
+    where = ", ".join(list(lines)[:3]) or "a kernel"
+    return LoweringError(f"{where} {why}")
+
+
+def _check_indices(nodes: Sequence[UOp], invocations: int) -> None:
+    """Kernels count in i32: positions beyond it would wrap without a word."""
+    least, greatest = int(dtypes.int32.min), int(dtypes.int32.max)
+    if invocations > greatest:
+        raise _Unfit(f"has {invocations} invocations: more than 32 bits count")
+    for n in toposort(nodes):
+        if n.dtype is dtypes.index:
+            low, high = bounds(n)
+            if low < least or high > greatest:
+                raise _Unfit(f"counts elements up to {max(high, -low)}: more than 32 bits hold; "
+                             "compute it in parts")  # fmt: skip
+
+
+_kernels: Memo[tuple[str, tuple[Param, ...], bool], Kernel] = Memo(2048)
 
 
 def _kernel(grid: tuple[UOp, ...], parts: tuple[Guarded, ...],
@@ -298,7 +383,7 @@ def _kernel(grid: tuple[UOp, ...], parts: tuple[Guarded, ...],
     statements = [s for p in parts for s in p.statements]
     conditions = [p.condition for p in parts if p.condition is not None]
     key = structural_key([*grid, *conditions, *statements])
-    known = _kernels.get((key, params, gpu))
+    known = _kernels.find((key, params, gpu))
     if known is not None:
         return known
     count("kernels_rendered")
@@ -311,15 +396,18 @@ def _kernel(grid: tuple[UOp, ...], parts: tuple[Guarded, ...],
     if config.verify():
         verify(statements, "kernel")
     points = math.prod(int(r.src[0].arg) for r in grid)
+    _check_indices([*grid, *statements], points)
     groups = points if lanes else -(-points // WORKGROUP)
     reduced = "r_" if any(n.op is ops.REDUCE for n in toposort(statements)) else "e_"
     name = reduced + ("_".join(str(r.src[0].arg) for r in grid) or "1") + "_" + key[:6]
     written = iter(rewrite(statements, DECOMPOSE))
     parts = tuple(Guarded(p.condition, tuple([next(written) for _ in p.statements]))
                   for p in parts)  # fmt: skip
-    text = render(name, linearize(parts), [(p.dtype, p.access) for p in params], grid,
+    instructions = linearize(parts)
+    if (most := iterations(instructions)) > LAST_ITERATION:
+        raise _Unfit(f"would loop {most} times in one invocation; {LAST_ITERATION} are allowed")
+    text = render(name, instructions, [(p.dtype, p.access) for p in params], grid,
                   lanes is not None)
     shape = (groups, 1, 1) if groups <= ROW else (ROW, -(-groups // ROW), 1)
     made = Kernel(name, text, shape, (WORKGROUP, 1, 1), params, flops)
-    _kernels[key, params, gpu] = made
-    return made
+    return _kernels.keep((key, params, gpu), made)

@@ -12,8 +12,9 @@ import math
 from collections.abc import Sequence
 
 from anneal.lowering.kernels import is_scatter
+from anneal.lowering.limits import MOST_ITERATIONS, trips
 from anneal.uop import ops
-from anneal.uop.uop import Shape, UOp, rebuild, toposort
+from anneal.uop.uop import Carry, Shape, UOp, rebuild, toposort
 
 # Visits for each point up to which a reduction is computed where it is used. Above 1 by what the
 # edges of a convolution's window miss.
@@ -31,10 +32,13 @@ _AGAIN = 64
 _LAUNCH = 8192
 # Ways to reach a node that are told apart.
 _MOST_PATHS = 64
+# Results fewer than this leave most of a device idle, unless each takes few iterations.
+_FEW, _FEW_ITERATIONS = 256, 1 << 13
 # The longest expression in one kernel: shader compilers take more than linear time.
 _LONGEST = 256
 
-_COSTS = {op: _TRANSCENDENTAL for op in (ops.EXP, ops.LOG, ops.SIN, ops.COS, ops.TANH, ops.POW)}
+_COSTS = {op: _TRANSCENDENTAL for op in (ops.EXP, ops.LOG, ops.LOG1P, ops.SIN,
+                                              ops.COS, ops.TANH, ops.POW)}  # fmt: skip
 _RENAMING = ops.MOVEMENT | ops.IDENTITY
 _LEAVES = frozenset({ops.CONST, ops.PARAM, ops.ARANGE, ops.VAR, ops.BUFFER})
 
@@ -46,7 +50,7 @@ def points(shape: Shape) -> int:
     return math.prod(d if isinstance(d, int) else hi(d) for d in shape)
 
 
-def without_masks(outputs: Sequence[UOp]) -> list[UOp]:
+def without_masks(outputs: Sequence[UOp], carry: Carry) -> list[UOp]:
     """`outputs` where a rectified value tells its own mask: whoever reads `x <= 0` beside
     `h = where(x <= 0, 0, x)` asks `h == 0` instead, so that only `h` need be stored."""
     order = toposort(outputs)
@@ -62,6 +66,7 @@ def without_masks(outputs: Sequence[UOp]) -> list[UOp]:
             value = rebuild(h, tuple([done[x] for x in h.src]))
             src.append(value.eq(0) if h.src[1].op is ops.CONST else value.ne(0))
         done[u] = rebuild(u, tuple(src))
+        carry(u, done[u])
     return [done[u] for u in outputs]
 
 
@@ -78,7 +83,9 @@ def _is_zero(u: UOp) -> bool:
     return u.op is ops.CONST and u.arg == 0
 
 
-def untied(outputs: Sequence[UOp]) -> tuple[list[UOp], dict[UOp, tuple[UOp, ...]]]:
+def untied(
+    outputs: Sequence[UOp], carry: Carry
+) -> tuple[list[UOp], dict[UOp, tuple[UOp, ...]]]:
     """`outputs` with AFTERs of one source, and what each of those waits for: order is no data."""
     done: dict[UOp, UOp] = {}
     waits: dict[UOp, tuple[UOp, ...]] = {}
@@ -91,6 +98,7 @@ def untied(outputs: Sequence[UOp]) -> tuple[list[UOp], dict[UOp, tuple[UOp, ...]
             waits[done[u]] = src[1:]
         else:
             done[u] = rebuild(u, src)
+        carry(u, done[u])
     return [done[u] for u in outputs], waits
 
 
@@ -111,6 +119,7 @@ def stored_nodes(outputs: Sequence[UOp], max_inputs: int) -> dict[UOp, str]:
     times = _store_what_would_repeat(order, stored)
     _store_one_for_several(order, stored, times)
     _store_what_is_long(order, stored)
+    _store_what_nests(order, stored)
     _store_for_buffer_limit(order, stored, max_inputs)
     return {u: stored[u] for u in order if u in stored}
 
@@ -133,6 +142,7 @@ def _store_what_would_repeat(order: list[UOp], stored: dict[UOp, str]) -> dict[U
     often. Users that want the same elements in one kernel are one visit.
     """
     reach: dict[UOp, dict[tuple[UOp, int], float]] = {}
+    most: dict[UOp, int] = {}
     paths: dict[tuple[int, object], int] = {}
     work = _work(order)
     repeats: dict[UOp, float] = {}
@@ -170,8 +180,9 @@ def _store_what_would_repeat(order: list[UOp], stored: dict[UOp, str]) -> dict[U
                 if step is not None:
                     path = paths.setdefault((path, step), len(paths) + 1)
                 theirs[home, path] = max(theirs.get((home, path), 0.0), n * more)
-            if len(theirs) > _MOST_PATHS:
+            if len(theirs) > most.get(s, _MOST_PATHS):
                 reach[s] = _fewer_paths(theirs)
+                most[s] = max(_MOST_PATHS, 2 * len(reach[s]))
     return repeats
 
 
@@ -292,21 +303,77 @@ def _store_what_is_long(order: list[UOp], stored: dict[UOp, str]) -> None:
         below[u] = none if u in stored else found
 
 
-def _store_for_buffer_limit(order: list[UOp], stored: dict[UOp, str], max_inputs: int) -> None:
-    """Stores operands until no kernel reads more buffers than the device binds."""
-    reads: dict[UOp, frozenset[UOp]] = {}
+def _store_what_nests(order: list[UOp], stored: dict[UOp, str]) -> None:
+    """Stores what a reduction reads if that is reductions, and one invocation would loop too often:
+    visits times length. `loops`: iterations for one element of a contraction; `inner`: the
+    contractions that a node computes in place, but for those inside of them."""
+    place = {u: i for i, u in enumerate(order)}
+    loops: dict[UOp, int] = {}
+    inner: dict[UOp, frozenset[UOp]] = {}
+    none = frozenset[UOp]()
     for u in order:
-        if u.op in (ops.PARAM, ops.BUFFER):
-            reads[u] = frozenset((u,))
+        if u.op in _LEAVES:
+            inner[u] = none
             continue
-        while True:
-            inputs = frozenset[UOp]().union(*(reads[s] for s in u.src))
-            if len(inputs) <= max_inputs:
-                break
-            widest = max(u.src, key=lambda s: len(reads[s]))
-            inner = widest
-            while inner.op in _RENAMING and points(inner.src[0].shape) <= points(inner.shape):
-                inner = inner.src[0]
-            stored[inner] = f"a kernel would read {len(inputs)} buffers"
-            reads[widest] = reads[inner] = frozenset((inner,))
-        reads[u] = frozenset((u,)) if u in stored else inputs
+        found = none.union(*(inner[s] for s in u.src))
+        if _is_contraction(u):
+            length, own = _lengths(u)
+            most = _FEW_ITERATIONS if points(u.shape) < _FEW else MOST_ITERATIONS
+            loops[u] = own + length * sum(loops[n] for n in found)
+            if found and loops[u] > min(most, MOST_ITERATIONS):
+                why = f"a reduction of it would loop {loops[u]} times"
+                for s in u.src:
+                    if inner[s]:
+                        stored[_unrenamed(s)] = why
+                        inner[s] = inner[_unrenamed(s)] = none
+                loops[u] = own
+            found = frozenset((u,))
+        elif len(found) > 1:
+            total = sum(loops[n] for n in found)
+            for n in sorted(found, key=lambda n: (-loops[n], place[n])):
+                if total > MOST_ITERATIONS:
+                    stored[n] = f"beside others it would loop {total} times"
+                    total -= loops[n]
+                    found -= {n}
+                    inner[n] = none
+        inner[u] = none if u in stored else found
+
+
+def _lengths(u: UOp) -> tuple[int, int]:
+    """How often the contraction `u` computes what it reads, and the iterations of its loops."""
+    if u.op is ops.REDUCE:
+        sizes = [points((d,)) for a, d in enumerate(u.src[0].shape) if a in u.arg[1] and d != 1]
+        return math.prod(sizes), trips(sizes)
+    axis = u.arg[1]
+    count = points(u.src[1].shape[axis : axis + 1])
+    zeros = is_scatter(u) and len(u.src) == 2
+    return count, count + (points(u.shape[axis : axis + 1]) if zeros else 0)
+
+
+def _unrenamed(u: UOp) -> UOp:
+    """What `u` shows the elements of, if that is not more."""
+    while u.op in _RENAMING and points(u.src[0].shape) <= points(u.shape):
+        u = u.src[0]
+    return u
+
+
+def _store_for_buffer_limit(order: list[UOp], stored: dict[UOp, str], max_inputs: int) -> None:
+    """Stores operands until no kernel reads more buffers than the device binds: what is stored for
+    one reader is one more buffer for those seen before it, so until nothing more is stored."""
+    known = -1
+    while known != len(stored):
+        known = len(stored)
+        reads: dict[UOp, frozenset[UOp]] = {}
+        for u in order:
+            if u.op in (ops.PARAM, ops.BUFFER):
+                reads[u] = frozenset((u,))
+                continue
+            while True:
+                inputs = frozenset[UOp]().union(*(reads[s] for s in u.src))
+                widest = max(u.src, key=lambda s: len(reads[s]), default=u)
+                if len(inputs) <= max_inputs or len(reads[widest]) < 2:
+                    break
+                inner = _unrenamed(widest)
+                stored[inner] = f"a kernel would read {len(inputs)} buffers"
+                reads[widest] = reads[inner] = frozenset((inner,))
+            reads[u] = frozenset((u,)) if u in stored else inputs

@@ -29,12 +29,13 @@ from anneal.lowering.kernels import (
     is_scatter,
     kernel_range,
 )
+from anneal.lowering.limits import MOST_ITERATIONS, trips
 from anneal.lowering.linearize import Guarded
 from anneal.lowering.rangeify import points
-from anneal.lowering.split import MOST_ITERATIONS, is_for_many
+from anneal.lowering.split import is_for_many
 from anneal.uop import ops
 from anneal.uop.symbolic import simplify
-from anneal.uop.uop import Origin, UOp, substitute, toposort
+from anneal.uop.uop import UOp, substitute, toposort
 
 # Elements that one invocation keeps in registers between its loops.
 _MOST_REGISTERS = 64
@@ -66,7 +67,6 @@ class Body:
     outputs: tuple[UOp, ...]
     inputs: tuple[UOp, ...]
     args: Mapping[UOp, UOp]
-    origins: tuple[Origin, ...]
 
     @property
     def statements(self) -> tuple[UOp, ...]:
@@ -112,10 +112,11 @@ class _Scheduler:
         self.elements = {u: element(u, _own_index(u), self.args) for u in stored}
         self.reads = {u: dict.fromkeys(n for n, _ in e.loads.values())
                       for u, e in self.elements.items()}  # fmt: skip
-        self.work = {u: _work(e) for u, e in self.elements.items()}
-        self.operations = {u: len(toposort([e.value])) for u, e in self.elements.items()}
-        self.reduces = {u: [n for n in toposort([e.value]) if n.op is ops.REDUCE]
-                        for u, e in self.elements.items()}  # fmt: skip
+        below = {u: toposort([e.value]) for u, e in self.elements.items()}
+        self.operations = {u: len(nodes) for u, nodes in below.items()}
+        self.reduces = {u: {n: _below(n) for n in nodes if n.op is ops.REDUCE}
+                        for u, nodes in below.items()}  # fmt: skip
+        self.work = {u: _work(e, self.reduces[u].values()) for u, e in self.elements.items()}
         self.readers: dict[UOp, set[UOp]] = {}
         for u, read in self.reads.items():
             for n in read:
@@ -252,10 +253,9 @@ class _Scheduler:
         last = max((self.group_of[n].rank for n in self._before(u)), default=-1)
         latest = [g for g in makers if g.rank == last][:1]
         siblings = dict.fromkeys(
-            id(g) for n in self.reads[u] for g in self.groups_reading.get(n, ())[-_SIBLINGS:]
+            g for n in self.reads[u] for g in self.groups_reading.get(n, ())[-_SIBLINGS:]
             if g.rank >= last and g not in latest)  # fmt: skip
-        by_id = {id(g): g for n in self.reads[u] for g in self.groups_reading.get(n, ())}
-        others = sorted((by_id[i] for i in siblings), key=lambda g: -g.rank)
+        others = sorted(siblings, key=lambda g: -g.rank)
         for g in (*latest, *others):
             if is_scatter(u) and any(n in g.place for n in u.src[2:]):
                 continue  # what was there before is there only when its kernel has ended
@@ -396,15 +396,16 @@ class _Scheduler:
     def _iterations(self, u: UOp, axes: Axes) -> int:
         """How often the loops of one invocation run that computes `u`."""
         e = self.elements[u]
-        loops = {x for x, a in zip(e.index, axes, strict=True) if a is None and x is not ZERO}
-        if len(u.src) == 3 and is_scatter(u):
-            loops.discard(e.index[u.arg[1]])
-        total = math.prod(int(x.src[0].arg) for x in loops) if loops else 0
+        loops = [x for x, a in zip(e.index, axes, strict=True) if a is None and x is not ZERO]
+        total = 0
         if e.over is not None:
-            total += int(e.over.src[0].arg)
-        for n in self.reduces[u]:
-            total += math.prod(int(r.src[0].arg) for r in _below(n)
-                               if r in loops or r.arg[1] == "loop")  # fmt: skip
+            others = [x for x in loops if x is not e.index[u.arg[1]]]
+            total += _trips((*others, e.over))
+        if not (e.over is not None and len(u.src) == 3):
+            total += _trips(loops)
+        for ranges in self.reduces[u].values():
+            inside = [r for r in ranges if r in loops or r.arg[1] == "loop"]
+            total += _trips(sorted(inside, key=lambda r: int(r.arg[0])))
         return total
 
     def _has_no_loops(self, u: UOp, axes: Axes) -> bool:
@@ -417,7 +418,7 @@ class _Scheduler:
         loops = {x for x, a in zip(e.index, axes, strict=True) if a is None and x is not ZERO}
         if math.prod(int(x.src[0].arg) for x in loops) <= _SHORT_ROW:
             return True
-        return not any(loops & _below(n) for n in toposort([e.value]) if n.op is ops.REDUCE)
+        return not any(loops & ranges for ranges in self.reduces[u].values())
 
     def _buffers(self, g: _Group) -> set[UOp]:
         """The nodes in buffers that `g` would bind."""
@@ -448,14 +449,17 @@ def _below(u: UOp) -> set[UOp]:
     return {n for n in toposort([u]) if n.op is ops.RANGE}
 
 
-def _work(e: Element) -> int:
+def _trips(ranges: Iterable[UOp]) -> int:
+    return trips(int(r.src[0].arg) for r in ranges)
+
+
+def _work(e: Element, reduces: Iterable[set[UOp]]) -> int:
     """Additions to compute a node, about: its points, and those of its reductions."""
     total = points(e.node.shape)
     if e.over is not None:
         total += points(e.node.src[1].shape)
-    for n in toposort([e.value]):
-        if n.op is ops.REDUCE:
-            total += math.prod(int(r.src[0].arg) for r in _below(n))
+    for ranges in reduces:
+        total += math.prod(int(r.src[0].arg) for r in ranges)
     return total
 
 
@@ -500,16 +504,7 @@ class _Assembly:
         inputs = tuple(u for u in read if u not in outputs)
         grid = tuple(self.grid[n] for n in sorted(self.grid))
         used_args = {u: self.s.args[u] for u in (*outputs, *inputs)}
-        return Body(grid, guarded, outputs, inputs, used_args, self._origins())
-
-    def _origins(self) -> tuple[Origin, ...]:
-        """The user's lines that the group's nodes, and what they read through, come from."""
-        mine = self.g.place
-        nodes = toposort(mine, stop=lambda u: u in self.s.args and u not in mine)
-        # Constants are interned across programs: their line may be another program's.
-        found = dict.fromkeys(u.origin for u in nodes
-                              if u.traced and (u not in self.s.args or u in mine))  # fmt: skip
-        return tuple([o for o in found if o is not None])
+        return Body(grid, guarded, outputs, inputs, used_args)
 
     def _index(self, u: UOp) -> Index:
         """Grid ranges where the domain has them, loops numbered after them elsewhere."""
@@ -532,9 +527,10 @@ class _Assembly:
         """The statement that computes `u`, reading what the group already made."""
         e = element(u, self._index(u), self.s.args)
         known: dict[UOp, UOp] = {}
-        for load, (n, index) in e.loads.items():
-            if n in self.values:
-                known[load] = self._read(n, index)
+        for load in toposort([e.value, *(e.target or ())]):
+            n, index = e.loads.get(load, (None, ()))
+            if n in self.values:  # its index may be made of others: those come first
+                known[load] = self._read(n, tuple(substitute(index, known)))
         if e.target is not None:
             self._scatter(e, known)
             return

@@ -12,13 +12,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from anneal.lowering.kernels import identity, is_scatter
+from anneal.lowering.limits import MOST_ITERATIONS, trips
 from anneal.lowering.rangeify import points, unmoved
 from anneal.uop import dtypes, ops
-from anneal.uop.uop import UOp, arange, const, rebuild, scatter, toposort
+from anneal.uop.uop import Carry, UOp, const, rebuild, scatter, toposort
 
-# Iterations of all loops of one invocation. Mesa's llvmpipe ends a shader's loops after 65,535 in
-# all, without a word; and a device that is not asked for more never hangs the desktop.
-MOST_ITERATIONS = 60_000
 # Results fewer than this leave most of the device idle, which matters for reductions longer than
 # this; products may be computed in tiles, which leaves fewer invocations.
 _FEW, _FEW_PRODUCTS, _LONG = 256, 1 << 14, 1 << 14
@@ -32,7 +30,7 @@ _PARTS, _PRODUCTS = ("parts of a long reduction", 0), ("parts of a long product"
 _MOST_PARTS, _FEWEST_PARTS = 1024, 8
 
 
-def at_once(outputs: Sequence[UOp]) -> list[UOp]:
+def at_once(outputs: Sequence[UOp], carry: Carry) -> list[UOp]:
     """`outputs` with reductions of reductions of the same kind as one. Float sums reassociate."""
     order = toposort(outputs)
     uses = _uses(outputs, order)
@@ -45,8 +43,9 @@ def at_once(outputs: Sequence[UOp]) -> list[UOp]:
                 x = inner.src[0]
                 kept = [i for i in range(x.ndim) if i not in inner.arg[1]]
                 new = x.reduce(how, (*inner.arg[1], *(kept[a] for a in axes)))
-                new.origin = new.origin or u.origin
+                carry(u.src[0], new)
         done[u] = new
+        carry(u, new)
     return [done[u] for u in outputs]
 
 
@@ -61,7 +60,7 @@ def _uses(outputs: Sequence[UOp], order: Sequence[UOp]) -> dict[UOp, int]:
     return uses
 
 
-def split_long(outputs: Sequence[UOp]) -> list[UOp]:
+def split_long(outputs: Sequence[UOp], carry: Carry) -> list[UOp]:
     """`outputs` with every reduction and scatter that is too long in parts."""
     done: dict[UOp, UOp] = {}
     order = toposort(outputs)
@@ -75,10 +74,9 @@ def split_long(outputs: Sequence[UOp]) -> list[UOp]:
                 nothing = const(identity(u.arg[0], u.dtype), u.dtype).expand(u.shape)
                 new = _scatter(new, nothing, number)
             elif u.op is ops.ADD:
-                new = _scatter_to_the_other(u, new, uses, done, number)
-        if new.origin is None:
-            new.origin = u.origin
+                new = _scatter_to_the_other(u, new, uses, done, number, carry)
         done[u] = new
+        carry(u, new)
     return [done[u] for u in outputs]
 
 
@@ -86,11 +84,11 @@ def _reduction(u: UOp) -> UOp:
     x, (how, axes) = u.src[0], u.arg
     sizes = {a: _int(x.shape[a]) for a in axes}
     length, results = math.prod(sizes.values()), math.prod(_int(d) for d in u.shape)
-    must = length > MOST_ITERATIONS
+    must = _trips(u) > MOST_ITERATIONS
     product = _is_product(x)
     if not must and not (length >= _LONG and 0 < results < (_FEW_PRODUCTS if product else _FEW)):
         return u
-    fewest = -(-length // MOST_ITERATIONS)
+    fewest = -(-_trips(u) // MOST_ITERATIONS)
     most = max(fewest, min(_MOST_PARTS, length // 64) // max(results, 1))
     if product:
         most = max(most, min(_ENOUGH // max(results, 1), length // 512))
@@ -125,8 +123,8 @@ def _padded(x: UOp, axis: int, parts: int, how: str) -> UOp:
     wide = x.pad([(0, extra) if i == axis else (0, 0) for i in range(x.ndim)])
     if how == "add":
         return wide
-    places = arange(n + extra, dtypes.int32)
-    inside = places.reshape([n + extra if i == axis else 1 for i in range(x.ndim)]) < n
+    inside = const(True, dtypes.bool_).expand((n,)).pad([(0, extra)])
+    inside = inside.reshape([n + extra if i == axis else 1 for i in range(x.ndim)])
     rest = const(identity(how, x.dtype), x.dtype)
     return inside.expand(wide.shape).where(wide, rest)
 
@@ -141,10 +139,19 @@ def _halves(u: UOp, x: UOp, axis: int, parts: int, mark: tuple[str, int]) -> UOp
     rest = _int(x.shape[axis]) // parts
     whole = x.reshape((*x.shape[:axis], parts, rest, *x.shape[axis + 1 :]))
     inner = [a + (a > axis) for a in axes if a != axis]
-    halves = whole.reduce(how, (*inner, axis + 1))
+    halves = _short(whole.reduce(how, (*inner, axis + 1)))
     stored = UOp(ops.CONTIGUOUS, halves.dtype, (halves,), mark)
-    halves.origin = stored.origin = u.origin
-    return stored.reduce(how, (sum(a not in axes for a in range(axis)),))
+    return _short(stored.reduce(how, (sum(a not in axes for a in range(axis)),)))
+
+
+def _short(half: UOp) -> UOp:
+    """A half of a reduction, in parts if it is still too long."""
+    return _reduction(half) if _trips(half) > MOST_ITERATIONS else half
+
+
+def _trips(u: UOp) -> int:
+    """Iterations of the loops of the reduction `u` itself."""
+    return trips(_int(d) for a, d in enumerate(u.src[0].shape) if a in u.arg[1] and d != 1)
 
 
 def _is_long_scatter(u: UOp) -> bool:
@@ -163,23 +170,23 @@ def _scatter(u: UOp, before: UOp, number: int) -> UOp:
     how, axis, length = u.arg
     count = _int(g.shape[axis])
     out = UOp(ops.CONTIGUOUS, u.dtype, (before,), ("a scatter writes into it", number))
-    out.origin = u.origin
     for start in range(0, count, MOST_ITERATIONS):
         bounds = [(start, min(start + MOST_ITERATIONS, count)) if i == axis else (0, d)
                   for i, d in enumerate(g.shape)]  # fmt: skip
         out = scatter(how, idx.shrink(bounds), g.shrink(bounds), axis, length, out)
-        out.origin = u.origin
     return out
 
 
 def _scatter_to_the_other(
-    u: UOp, new: UOp, uses: Mapping[UOp, int], done: Mapping[UOp, UOp], number: int
+    u: UOp, new: UOp, uses: Mapping[UOp, int], done: Mapping[UOp, UOp], number: int, carry: Carry
 ) -> UOp:
     """A sum with a long scatter that nothing else wants: it begins with the other summand."""
     for s, other in (u.src, u.src[::-1]):
         if s.op is ops.SCATTER and s.arg[0] == "add" and _is_long_scatter(s) and uses[s] == 1:
             before = done[other].expand(s.shape)
-            return _scatter(rebuild(s, tuple([done[x] for x in s.src])), before, number)
+            out = _scatter(rebuild(s, tuple([done[x] for x in s.src])), before, number)
+            carry(s, out)
+            return out
     return new
 
 

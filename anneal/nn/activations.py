@@ -89,6 +89,6 @@ def dropout(key: Any, rate: float, x: Any) -> Array:
         raise ValueError(f"dropout: rate must be at least 0 and below 1, got {rate}")
     a = asarray(x)
     if rate == 0:
-        return a
+        return a.copy()
     keep = 1.0 - rate
     return anp.where(random.bernoulli(key, keep, a.shape), a / keep, 0)

@@ -9,7 +9,10 @@ from typing import Any
 import anneal.numpy as anp
 from anneal import lax
 from anneal.array import Array, asarray
+from anneal.numpy.axes import integer
 from anneal.numpy.special import erf
+from anneal.uop import dtypes
+from anneal.uop.dtypes import DType
 from anneal.uop.uop import show_shape
 
 
@@ -41,6 +44,14 @@ def gelu(x: Any, approximate: bool = True) -> Array:
     return a * 0.5 * (anp.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a * a * a)) + 1.0)
 
 
+def _wide(x: Any) -> tuple[Array, DType]:
+    """x in the dtype that sums of exponentials are computed in, and the dtype of the result:
+    16-bit floats would lose what they add."""
+    a = asarray(x)
+    dtype = a.dtype if a.dtype.is_float else dtypes.float32
+    return (a.astype("float32"), dtype) if dtype.bits == 16 else (a, dtype)
+
+
 def logsumexp(x: Any, axis: int | tuple[int, ...] | None = None,
               keepdims: bool = False) -> Array:  # fmt: skip
     """log(sum(exp(x))) over `axis` (None: all) without overflow; -inf where all are -inf.
@@ -48,25 +59,25 @@ def logsumexp(x: Any, axis: int | tuple[int, ...] | None = None,
     >>> logsumexp([[-anp.inf, -anp.inf], [-anp.inf, 0.0]], axis=1).tolist()
     [-inf, 0.0]
     """
-    a = asarray(x)
+    a, dtype = _wide(x)
     top = lax.stop_gradient(a.max(axis, keepdims=True))
     top = anp.where(anp.isfinite(top), top, 0)  # an infinite one would give inf - inf
-    out = anp.log(anp.exp(a - top).sum(axis, keepdims=True)) + top
+    out = (anp.log(anp.exp(a - top).sum(axis, keepdims=True)) + top).astype(dtype)
     return out if keepdims else anp.squeeze(out, axis)
 
 
 def log_softmax(x: Any, axis: int = -1) -> Array:
     """x - logsumexp(x)."""
-    a = asarray(x)
+    a, dtype = _wide(x)
     shifted = a - lax.stop_gradient(a.max(axis, keepdims=True))
-    return shifted - anp.log(anp.exp(shifted).sum(axis, keepdims=True))
+    return (shifted - anp.log(anp.exp(shifted).sum(axis, keepdims=True))).astype(dtype)
 
 
 def softmax(x: Any, axis: int = -1) -> Array:
     """exp(x) / sum(exp(x))."""
-    a = asarray(x)
+    a, dtype = _wide(x)
     e = anp.exp(a - lax.stop_gradient(a.max(axis, keepdims=True)))
-    return e / e.sum(axis, keepdims=True)
+    return (e / e.sum(axis, keepdims=True)).astype(dtype)
 
 
 def one_hot(x: Any, num_classes: int, *, dtype: Any = "float32", axis: int = -1) -> Array:
@@ -76,6 +87,7 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = "float32", axis: int = -1)
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
     labels = asarray(x)
+    num_classes = integer("one_hot", "num_classes", num_classes)
     rows = (anp.expand_dims(labels, -1) == anp.arange(num_classes)).astype(dtype)
     return rows if axis == -1 else anp.moveaxis(rows, -1, axis)
 
@@ -126,7 +138,8 @@ def _pool(name: str, a: Array, combine: Callable[[Any, Any], Array], identity: f
     if a.ndim < 2:
         raise ValueError(f"{name}: x {show_shape(a.shape)} needs two axes or more")
     *lead, h, w = a.shape
-    step = size if stride is None else stride
+    size = integer(name, "size", size)
+    step = size if stride is None else integer(name, "stride", stride)
     if size == step > 0 and h % size == w % size == 0:  # blocks that tile: a plain reduction
         blocks = a.reshape(*lead, h // size, size, w // size, size)
         return blocks.max((-3, -1)) if combine is anp.maximum else blocks.sum((-3, -1))
@@ -144,7 +157,7 @@ def layer_norm(x: Any, scale: Any = None, bias: Any = None, axis: int | tuple[in
     a = asarray(x)
     wide = a.astype("float32")
     centred = wide - wide.mean(axis, keepdims=True)
-    out = centred / anp.sqrt((centred * centred).mean(axis, keepdims=True) + epsilon)
+    out = centred / anp.sqrt(wide.var(axis, keepdims=True) + epsilon)
     out = out.astype(a.dtype) if a.dtype.is_float else out
     if scale is not None:
         out = out * scale

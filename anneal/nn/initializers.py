@@ -16,6 +16,7 @@ from typing import Any
 import anneal.numpy as anp
 from anneal import random
 from anneal.array import Array
+from anneal.numpy.axes import integers
 from anneal.uop.uop import show_shape
 
 Initializer = Callable[..., Array]
@@ -105,7 +106,7 @@ def _fans(shape: Sequence[int], in_axis: int | Sequence[int], out_axis: int | Se
           batch_axis: int | Sequence[int]) -> tuple[float, float]:  # fmt: skip
     def product(axes: int | Sequence[int]) -> int:
         try:
-            return math.prod(shape[i] for i in ([axes] if isinstance(axes, int) else axes))
+            return math.prod(shape[i] for i in integers("initializers", "axis", axes))
         except IndexError:
             raise ValueError(f"initializers: shape {show_shape(tuple(shape))} has no axis "
                              f"{axes}; weights need an axis in and one out") from None

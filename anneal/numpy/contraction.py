@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from anneal.array import Array, asarray, broadcast_shapes, make, promote
-from anneal.numpy.axes import canonical_axis
+from anneal.numpy.axes import canonical_axis, integer, integers, is_integer
 from anneal.numpy.manipulation import reshape, transpose
 from anneal.uop import dtypes
 from anneal.uop.uop import UOp, same_dim, show_shape
@@ -85,13 +85,14 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Array:
     [21, 43]
     """
     a, b, weak = _operands("tensordot", x, y)
-    if isinstance(axes, int):
+    if is_integer(axes):
+        axes = integer("tensordot", "axes", axes)
         if not 0 <= axes <= min(a.ndim, b.ndim):
             raise ValueError(f"tensordot: axes {axes} is more than the arrays "
                              f"{show_shape(a.shape)} and {show_shape(b.shape)} have")  # fmt: skip
         axes = (list(range(a.ndim - axes, a.ndim)), list(range(axes)))
-    ours = [canonical_axis("tensordot", a, i) for i in _several(axes[0])]
-    theirs = [canonical_axis("tensordot", b, i) for i in _several(axes[1])]
+    ours = [canonical_axis("tensordot", a, i) for i in integers("tensordot", "axes", axes[0])]
+    theirs = [canonical_axis("tensordot", b, i) for i in integers("tensordot", "axes", axes[1])]
     if len(ours) != len(theirs) or not all(
         same_dim(a.shape[i], b.shape[j]) for i, j in zip(ours, theirs, strict=True)
     ):
@@ -107,10 +108,6 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Array:
     return make(sum_of_products(left.broadcast_to(full), right,
                                 tuple(range(len(dims_a) + len(dims_b), len(full)))),
                 weak)  # fmt: skip
-
-
-def _several(axes: Any) -> list[int]:
-    return [axes] if isinstance(axes, int) else list(axes)
 
 
 def inner(x: Any, y: Any) -> Array:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
+from anneal import errors
 from anneal.array import Array, as_dtype, asarray, make
+from anneal.numpy.axes import dims, integer
+from anneal.realization import keep_derivative
 from anneal.uop import dtypes, ops
 from anneal.uop import uop as graph
-from anneal.uop.uop import UOp, const
+from anneal.uop.uop import const, show_shape
 
 
 def _shape(shape: int | Sequence[int]) -> tuple[int, ...]:
-    dims = tuple(shape) if isinstance(shape, Sequence) else (shape,)
-    dims = tuple(d if isinstance(d, UOp) else operator.index(d) for d in dims)
-    if any(isinstance(d, int) and d < 0 for d in dims):
-        raise ValueError(f"shape: dims must not be negative, got {dims}")
-    return dims
+    lengths = dims("shape", "dims", shape)
+    if any(isinstance(d, int) and d < 0 for d in lengths):
+        raise ValueError(f"shape: dims must not be negative, got {lengths}")
+    return lengths
 
 
 def full(shape: int | Sequence[int], fill_value: Any, dtype: Any = None) -> Array:
@@ -59,8 +60,9 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Array:
 
 
 def array(x: Any, dtype: Any = None) -> Array:
-    """`x` as an Array; see `asarray`."""
-    return asarray(x, dtype)
+    """`x` as an Array of its own; see `asarray`."""
+    out = asarray(x, dtype)
+    return out.copy() if out is x else out
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Array:
@@ -79,6 +81,10 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Ar
     n = max(0, math.ceil((stop - start) / step) if floats else -((start - stop) // step))
     if kind.kind == "b":
         raise TypeError("arange: dtype must be a number type, got bool")
+    if kind.is_int and kind.bits == 32 and n:
+        ends = start, start + (n - 1) * step
+        if min(ends) < kind.min or max(ends) > kind.max:
+            raise OverflowError(f"arange: numbers from {ends[0]} to {ends[1]} do not fit {kind}")
     u = graph.arange(n, dtypes.int32).cast(kind)
     if step != 1:
         u = u * step
@@ -87,6 +93,8 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Ar
 
 def _number(name: str, value: Any) -> int | float:
     """A Python number from one, or from a NumPy scalar or Array that holds one."""
+    if isinstance(value, Array):
+        keep_derivative(value.uop, errors.ConcretizationTypeError, f"given to {name}")
     if hasattr(value, "item"):
         value = value.item()
     if not isinstance(value, int | float):
@@ -101,17 +109,28 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True,
     >>> linspace(0.0, 1.0, 5).tolist()
     [0.0, 0.25, 0.5, 0.75, 1.0]
     """
+    num = integer("linspace", "num", num)
     if num < 0:
         raise ValueError(f"linspace: num must not be negative, got {num}")
     kind = dtypes.float32 if dtype is None else as_dtype(dtype)
-    first, last = _number("linspace", start), _number("linspace", stop)
+    first, last = _end("linspace", start), _end("linspace", stop)
     steps = max(num - 1 if endpoint else num, 1)
     i = graph.arange(num, dtypes.int32)
     t = i.cast(dtypes.float32) / float(steps)
     u = t * (last - first) + first
     if endpoint and num > 1:
-        u = i.eq(num - 1).where(float(last), u)
+        u = i.eq(num - 1).where(last, u)
     return make((u.alu(ops.FLOOR) if kind.is_int else u).cast(kind))
+
+
+def _end(name: str, value: Any) -> Any:
+    """A number as a float; of an Array its node in float32, through which derivatives flow."""
+    if not isinstance(value, Array):
+        return float(_number(name, value))
+    if value.shape != ():
+        raise TypeError(f"{name}: expected numbers, got an array of shape "
+                        f"{show_shape(value.shape)}")  # fmt: skip
+    return value.uop.cast(dtypes.float32)
 
 
 def empty(shape: int | Sequence[int], dtype: Any = None) -> Array:

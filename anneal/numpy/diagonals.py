@@ -6,7 +6,7 @@ from typing import Any
 
 from anneal.array import Array, as_dtype, asarray, make
 from anneal.numpy import reductions
-from anneal.numpy.axes import canonical_axis
+from anneal.numpy.axes import canonical_axis, dims, integer
 from anneal.numpy.manipulation import moveaxis
 from anneal.uop import dtypes
 from anneal.uop import uop as graph
@@ -25,6 +25,13 @@ def _on_or_below(shape: tuple[Any, ...], k: int) -> UOp:
     return _numbers(shape, -1) < _numbers(shape, -2) + (k + 1)
 
 
+def _matrix_shape(name: str, rows: Any, columns: Any) -> tuple[Any, ...]:
+    shape = dims(name, "dims", (rows, rows if columns is None else columns))
+    if any(isinstance(d, int) and d < 0 for d in shape):
+        raise ValueError(f"{name}: dims must not be negative, got {shape}")
+    return shape
+
+
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Array:  # noqa: N803
     """N x M zeros with ones on the k-th diagonal; float32 unless said otherwise.
 
@@ -32,7 +39,7 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Array:  
     [[0, 1, 0], [0, 0, 1]]
     """
     kind = dtypes.float32 if dtype is None else as_dtype(dtype)
-    shape = (N, N if M is None else M)
+    shape, k = _matrix_shape("eye", N, M), integer("eye", "k", k)
     rows = _numbers(shape, 0)
     return make((rows + k if k else rows).eq(_numbers(shape, 1)).cast(kind))
 
@@ -45,7 +52,7 @@ def identity(n: int, dtype: Any = None) -> Array:
 def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Array:  # noqa: N803
     """Ones on and below the k-th diagonal; float32 unless said otherwise."""
     kind = dtypes.float32 if dtype is None else as_dtype(dtype)
-    return make(_on_or_below((N, N if M is None else M), k).cast(kind))
+    return make(_on_or_below(_matrix_shape("tri", N, M), integer("tri", "k", k)).cast(kind))
 
 
 def _matrices(name: str, x: Any) -> Array:
@@ -61,13 +68,13 @@ def tril(m: Any, k: int = 0) -> Array:
     >>> tril([[1, 2], [3, 4]]).tolist()
     [[1, 0], [3, 4]]
     """
-    a = _matrices("tril", m)
+    a, k = _matrices("tril", m), integer("tril", "k", k)
     return make(_on_or_below(a.shape, k).where(a.uop, a.uop.const_like(0)), a.weak_type)
 
 
 def triu(m: Any, k: int = 0) -> Array:
     """m with zeros below the k-th diagonal of the last two axes."""
-    a = _matrices("triu", m)
+    a, k = _matrices("triu", m), integer("triu", "k", k)
     return make(_on_or_below(a.shape, k - 1).where(a.uop.const_like(0), a.uop), a.weak_type)
 
 
@@ -77,7 +84,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     >>> diagonal([[1, 2], [3, 4]]).tolist()
     [1, 4]
     """
-    x = _matrices("diagonal", a)
+    x, offset = _matrices("diagonal", a), integer("diagonal", "offset", offset)
     i, j = canonical_axis("diagonal", x, axis1), canonical_axis("diagonal", x, axis2)
     if i == j:
         raise ValueError(f"diagonal: axis1 and axis2 must differ, both are {axis1}")
@@ -102,7 +109,7 @@ def diag(v: Any, k: int = 0) -> Array:
     >>> diag([1, 2]).tolist()
     [[1, 0], [0, 2]]
     """
-    a = asarray(v)
+    a, k = asarray(v), integer("diag", "k", k)
     if a.ndim == 2:
         return diagonal(a, k)
     if a.ndim != 1:

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from anneal.array import Array, asarray, broadcast, make, promote
+from anneal.numpy.axes import integer
 from anneal.uop import dtypes, ops
 from anneal.uop.ops import Op
 from anneal.uop.uop import UOp
@@ -97,26 +98,25 @@ divide = true_divide
 
 
 def floor_divide(x: Any, y: Any) -> Array:
-    """floor(x / y), of the rounded quotient for floats."""
+    """floor(x / y), of the exact quotient; integers by 0 give 0, as in NumPy."""
     a, b, weak = _numbers("floor_divide", x, y)
-    if a.dtype.is_float:
-        return make(a.alu(ops.DIV, b).alu(ops.FLOOR), weak)
-    return make(a.alu(ops.FLOORDIV, b), weak)
+    if not a.dtype.is_float:
+        return make(a.alu(ops.FLOORDIV, b), weak)
+    r = a.alu(ops.MOD, b)
+    turned = r.ne(0) & (r < 0).ne(a < 0)  # the truncated quotient is one more
+    q = ((a - turned.where(r - b, r)) / b).alu(ops.ROUND)
+    q = turned.where(q - 1, q)
+    infinite = b.alu(ops.ABS).eq(math.inf) & (a.alu(ops.ABS) < math.inf)
+    q = infinite.where(turned.where(q.const_like(-1), 0), q)
+    q = q.eq(0).where(q.const_like(0), q)
+    q = (b.eq(0) | a.eq(0)).where(a / b, q)
+    return make(q.alu(ops.STOP_GRADIENT), weak)
 
 
 def remainder(x: Any, y: Any) -> Array:
-    """x - floor(x / y) * y: the sign of y."""
+    """x - floor(x / y) * y, exact, the sign of y; integers by 0 give 0, as in NumPy."""
     a, b, weak = _numbers("remainder", x, y)
-    if not a.dtype.is_float:
-        return make(a.alu(ops.MOD, b), weak)
-    r = a - a.alu(ops.DIV, b).alu(ops.FLOOR) * b
-    # Where the quotient was rounded up to an integer, what remains has the wrong sign.
-    r = ((r * b) < 0).where(r + b, r)
-    if b.op is ops.CONST and builtins.abs(b.arg) != math.inf:
-        return make(r, weak)
-    fits = a.eq(0) | (a < 0).eq(b < 0)
-    whole = b.alu(ops.ABS).eq(math.inf) & (a.alu(ops.ABS) < math.inf)
-    return make(whole.where(fits.where(a, b), r), weak)
+    return make(a.alu(ops.MOD, b), weak)
 
 
 mod = remainder
@@ -205,13 +205,8 @@ def log(x: Any) -> Array:
 
 
 def log1p(x: Any) -> Array:
-    """log(1 + x), accurate near 0 (W. Kahan's correction)."""
-    (a,) = _floats("log1p", x)
-    u = a.uop
-    w = u + 1
-    exact = w.eq(1) | w.eq(math.inf)
-    safe = exact.where(2.0, w)
-    return make(exact.where(u, safe.alu(ops.LOG) * u / (safe - 1)), a.weak_type)
+    """log(1 + x), accurate near 0."""
+    return _unary("log1p", ops.LOG1P, x)
 
 
 def expm1(x: Any) -> Array:
@@ -257,17 +252,45 @@ def floor(x: Any) -> Array:
 def ceil(x: Any) -> Array:
     """The least integer not below x, of x's dtype."""
     a = asarray(x)
-    return negative(floor(negative(a))) if a.dtype.is_float else a
+    return negative(floor(negative(a))) if a.dtype.is_float else a.copy()
 
 
 def round(x: Any, decimals: int = 0) -> Array:
-    """The nearest multiple of 10**-decimals, ties to even."""
-    a = asarray(x)
+    """The nearest multiple of 10**-decimals, ties to even; of x's dtype.
+
+    >>> round([1.25, 1350.0], 1).tolist(), round([1250, 1350], -2).tolist()
+    ([1.2000000476837158, 1350.0], [1200, 1400])
+    """
+    a, decimals = asarray(x), integer("round", "decimals", decimals)
     _no_bools("round", a)
     if not a.dtype.is_float:
-        return a
-    scale = 10.0**decimals
-    return _unary("round", ops.ROUND, a) if decimals == 0 else round(a * scale) / scale
+        return a.copy() if decimals >= 0 else make(_to_multiple(a.uop, 10**-decimals), a.weak_type)
+    if decimals == 0:
+        return _unary("round", ops.ROUND, a)
+    u = a.uop.cast(dtypes.float32) if a.dtype.bits == 16 else a.uop
+    scale = 10.0 ** builtins.min(builtins.abs(decimals), 300)
+    unit = u.const_like(scale)
+    if decimals > 0:
+        scaled = u * unit
+        # What leaves the range is a multiple already.
+        out = (scaled.alu(ops.ABS) < math.inf).where(scaled.alu(ops.ROUND) / unit, u)
+    elif unit.arg == math.inf:
+        out = (u.alu(ops.ABS) < math.inf).where(u * 0, u)
+    else:
+        out = (u / unit).alu(ops.ROUND) * unit
+    return make(out.cast(a.dtype), a.weak_type)
+
+
+def _to_multiple(u: UOp, unit: int) -> UOp:
+    """The multiple of `unit` nearest to integers, ties to even multiples."""
+    if unit > u.dtype.max:
+        # At most one multiple other than 0 is near, and the dtype does not hold it.
+        return u.const_like(0).broadcast_to(u.shape)
+    below = u.alu(ops.FLOORDIV, u.const_like(unit))
+    above = u.alu(ops.MOD, u.const_like(unit))
+    left = u.const_like(unit) - above
+    up = (left < above) | (left.eq(above) & (below & 1).ne(0))
+    return (below + up.cast(u.dtype)) * unit
 
 
 def maximum(x: Any, y: Any) -> Array:
@@ -415,7 +438,7 @@ def nan_to_num(x: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None)
     """NaN becomes `nan`, infinities the greatest and the least finite numbers."""
     a = asarray(x)
     if not a.dtype.is_float:
-        return a
+        return a.copy()
     greatest = _LARGEST[a.dtype]
     out = where(isnan(a), nan, a)
     out = where(equal(a, math.inf), greatest if posinf is None else posinf, out)
@@ -428,7 +451,7 @@ _LARGEST = {dtypes.float32: 3.4028234663852886e38, dtypes.float16: 65504.0,
 
 def positive(x: Any) -> Array:
     """x."""
-    return asarray(x)
+    return asarray(x).copy()
 
 
 def reciprocal(x: Any) -> Array:
@@ -455,10 +478,18 @@ def log10(x: Any) -> Array:
 
 def logaddexp(x: Any, y: Any) -> Array:
     """log(exp(x) + exp(y)) without overflow."""
-    a, b = _floats("logaddexp", x, y)
-    top, apart = maximum(a, b), subtract(a, b)
-    out = add(top, log1p(exp(negative(abs(apart)))))
-    return where(isnan(apart), add(a, b), out)  # equal infinities, NaN
+    first, second = _floats("logaddexp", x, y)
+    a, b = (v.uop for v in broadcast(first, second))
+    greater = a.maximum(b)
+    finite = greater.alu(ops.ABS) < math.inf
+    # The shift is no function of x and y to derivatives, or the second ones would vanish at x = y.
+    top = finite.where(greater, 0).alu(ops.STOP_GRADIENT)
+    ea, eb = ((finite.where(v, 0) - top).alu(ops.EXP) for v in (a, b))
+    # The smaller term, and the derivative of the greater one, which is 1.
+    chosen = b < a
+    small, one = chosen.where(eb, ea), chosen.where(ea, eb)
+    out = top + (small + (one - one.alu(ops.STOP_GRADIENT))).alu(ops.LOG1P)
+    return make(finite.where(out, greater), first.weak_type and second.weak_type)
 
 
 def tan(x: Any) -> Array:

@@ -9,21 +9,22 @@ from typing import Any
 from anneal import errors
 from anneal.array import Array, asarray, broadcast_shapes, make
 from anneal.numpy import elementwise
-from anneal.numpy.axes import canonical_axis
+from anneal.numpy.axes import canonical_axis, integer, is_integer
 from anneal.numpy.manipulation import broadcast_to, reshape
 from anneal.realization import is_known
 from anneal.uop import dtypes, ops
 from anneal.uop.show import dim_text
 from anneal.uop.symbolic import lo, simplify_dim
-from anneal.uop.uop import UOp, dim_uop, show_shape
+from anneal.uop.uop import UOp, const, dim_uop, show_shape
 
 
 def getitem(x: Any, key: Any) -> Array:
     """x[key], NumPy's: ints, slices, None, ..., integer arrays, and masks whose value is known.
 
     Negative indices count from the end; an index of an array that is outside is clamped, as in JAX.
-    Raises IndexError for ints outside and too many indices, TypeError for index arrays of floats,
-    NonConcreteBooleanIndexError for masks inside `jit`.
+    x[True] has a new axis of length 1 and x[False] one of length 0, as in NumPy.
+    Raises IndexError for ints outside, masks that do not fit and too many indices, TypeError for
+    index arrays of floats, NonConcreteBooleanIndexError for masks inside `jit`.
 
     >>> import anneal.numpy as anp
     >>> x = anp.arange(6).reshape(2, 3)
@@ -31,68 +32,136 @@ def getitem(x: Any, key: Any) -> Array:
     ([5, 4, 3], [2, 3])
     """
     a = asarray(x)
+    key, chosen = split_scalar_mask(key)
     keys = expanded_key(a, key)
     u = basic(a.uop, keys)
     arrays, axes, together = advanced(keys)
     if not arrays:
+        if chosen is False:
+            axis = sum(not isinstance(k, int) for k in keys[: keys.index(None)])
+            u = u.shrink([(0, 0) if i == axis else (0, d) for i, d in enumerate(u.shape)])
         return make(u, a.weak_type)
     if not together:  # NumPy puts their axes first
         u = u.permute((*axes, *(i for i in range(u.ndim) if i not in axes)))
     return _gathered(u, axes[0] if together else 0, arrays, a.weak_type)
 
 
+def split_scalar_mask(key: Any) -> tuple[Any, bool | None]:
+    """The key with None in place of a mask of shape (), and that mask, None if there is none."""
+    keys = key if isinstance(key, tuple) else (key,)
+    at = [i for i, k in enumerate(keys) if _is_scalar_mask(k)]
+    if not at:
+        return key, None
+    others = [i for i, k in enumerate(keys) if not (k is Ellipsis or isinstance(k, slice))]
+    together = others == list(range(others[0], others[-1] + 1))
+    if len(at) > 1 or not together or not all(i in at or is_integer(keys[i]) for i in others):
+        raise IndexError("a boolean index of shape () goes together with slices, an ellipsis and "
+                         "ints beside it; use x[None] or anneal.numpy.where")  # fmt: skip
+    mask = keys[at[0]]
+    if isinstance(mask, Array) and not is_known(mask.uop):
+        raise errors.NonConcreteBooleanIndexError(
+            "a boolean index of shape () makes a shape that depends on data, which jit does not "
+            "know; use anneal.numpy.where(mask, x, other) instead"
+        )
+    return tuple(None if i in at else k for i, k in enumerate(keys)), bool(mask)
+
+
+def _is_scalar_mask(k: Any) -> bool:
+    if isinstance(k, bool):
+        return True
+    dtype = getattr(k, "dtype", None)
+    return getattr(dtype, "kind", "") == "b" and getattr(k, "shape", None) == ()
+
+
 def expanded_key(a: Array, key: Any) -> list[Any]:
     """A key for every axis: ints, slices, int32 Arrays, and None for new axes."""
-    keys: list[Any] = []
-    for k in key if isinstance(key, tuple) else (key,):
-        if k is None or k is Ellipsis or isinstance(k, slice):
-            keys.append(k)
-        elif isinstance(k, bool):
-            raise errors.NonConcreteBooleanIndexError(
-                "x[True] and x[False] are not supported; use x[None] or anneal.numpy.where"
-            )
-        elif isinstance(k, int):
-            keys.append(k)
-        else:
-            keys.extend(_index_arrays(a, k, len(keys)))
-    places = [i for i, k in enumerate(keys) if k is Ellipsis]
-    used = sum(k is not None and k is not Ellipsis for k in keys)
-    if used > a.ndim:
-        raise IndexError(f"{used} indices for an array of shape {show_shape(a.shape)}")
+    given = [_as_key(k) for k in (key if isinstance(key, tuple) else (key,))]
+    places = [i for i, k in enumerate(given) if k is Ellipsis]
     if len(places) > 1:
         raise IndexError("an index can hold only one ellipsis")
-    at = places[0] if places else len(keys)
-    return [*keys[:at], *[slice(None)] * (a.ndim - used), *keys[at + 1 :]]
+    used = sum(map(_axes_used, given))
+    if used > a.ndim:
+        raise IndexError(f"{used} indices for an array of shape {show_shape(a.shape)}")
+    at = places[0] if places else len(given)
+    given = [*given[:at], *[slice(None)] * (a.ndim - used), *given[at + 1 :]]
+    keys: list[Any] = []
+    axis = 0
+    for k in given:
+        if isinstance(k, Array) and k.dtype.kind == "b":
+            keys.extend(_of_mask(a, k, axis))
+        else:
+            keys.append(k)
+        axis += _axes_used(k)
+    return keys
 
 
-def _index_arrays(a: Array, k: Any, before: int) -> list[Any]:
+def _axes_used(k: Any) -> int:
+    """How many axes of the array a key stands for."""
+    if isinstance(k, Array):
+        return k.ndim if k.dtype.kind == "b" else 1
+    return int(k is not None and k is not Ellipsis)
+
+
+def _as_key(k: Any) -> Any:
+    """A key as None, an ellipsis, a slice, an int, or an Array: of int32, or a mask."""
+    if k is None or k is Ellipsis or isinstance(k, slice):
+        return k
     if isinstance(k, str | bytes):
         raise TypeError(f"an index must be of ints, slices and integer arrays, got {k!r}")
-    i = asarray(k)
+    if is_integer(k) and not isinstance(k, Array):
+        return integer("index", "an index", k)
+    i = index_data(k)
     if i.dtype.kind == "b":
-        return _of_mask(a, i, before)
+        return i
     if not i.dtype.is_int:
         if not i.size:  # an empty list
-            return [i.astype(dtypes.int32)]
+            return i.astype(dtypes.int32)
         raise TypeError(f"index arrays must be integers, got {i.dtype}")
-    if i.shape == () and i.uop.op is ops.CONST:
-        return [int(i.item())]
-    return [i if i.dtype is dtypes.int32 else i.astype(dtypes.int32)]
+    return int(i.item()) if i.shape == () and i.uop.op is ops.CONST else as_index(i)
 
 
-def _of_mask(a: Array, mask: Array, before: int) -> list[Any]:
+def index_data(k: Any) -> Array:
+    """Indices as an Array. Small integers on the host become int32 there: a device need not have
+    their dtype to look something up."""
+    if isinstance(k, Array):
+        return k
+    kind = getattr(getattr(k, "dtype", None), "kind", "")
+    if kind in ("i", "u") and k.dtype.itemsize < 4:
+        import numpy as np
+
+        k = np.asarray(k).astype(np.int32)
+    return asarray(k)
+
+
+def as_index(i: Array) -> Array:
+    """Integers as int32, in which -1 and the length of an axis are what they are; an unsigned
+    number beyond it is outside of every axis, and stays so as the greatest int32."""
+    if i.dtype is dtypes.uint32:
+        return elementwise.minimum(i, 2**31 - 1).astype(dtypes.int32)
+    return i if i.dtype is dtypes.int32 else i.astype(dtypes.int32)
+
+
+def reachable(n: Any) -> Any:
+    """`n`, the length of an axis that index arrays name. OverflowError beyond int32."""
+    if isinstance(n, int) and n >= 2**31:
+        raise OverflowError(f"index arrays are int32 and do not reach all {n} elements of an axis, "
+                            "or of the axes that they index together; index with ints or slices")
+    return n
+
+
+def _of_mask(a: Array, mask: Array, axis: int) -> list[Any]:
+    """The index arrays that a mask of the axes from `axis` on means."""
     if not is_known(mask.uop):
         raise errors.NonConcreteBooleanIndexError(
             f"a boolean index of shape {show_shape(mask.shape)} makes a shape that depends on "
             "data, which jit does not know; use anneal.numpy.where(mask, x, other), or "
             "x.at[mask].set(other), instead"
         )
-    if not mask.ndim:
-        raise IndexError("a boolean index of shape () is not supported; use anneal.numpy.where")
-    where = a.shape[before : before + mask.ndim]  # an ellipsis before it is not resolved yet
-    if mask.ndim > a.ndim or (before == 0 and mask.shape != where):
-        raise IndexError(f"a boolean index of shape {show_shape(mask.shape)} for an array of "
-                         f"shape {show_shape(a.shape)}")  # fmt: skip
+    own = a.shape[axis : axis + mask.ndim]
+    if mask.shape != own:
+        raise IndexError(f"a boolean index of shape {show_shape(mask.shape)} for axes of shape "
+                         f"{show_shape(own)} of an array of shape {show_shape(a.shape)}"
+                         )  # fmt: skip
     import numpy as np
 
     return [asarray(places.astype(np.int32)) for places in np.nonzero(mask.numpy())]
@@ -192,6 +261,11 @@ def _sliced_symbolic(u: UOp, axis: int, k: slice, n: UOp) -> UOp:
     return u.shrink([(first, last) if i == axis else (0, d) for i, d in enumerate(u.shape)])
 
 
+def _not_empty(n: Any, index: Any) -> None:
+    if isinstance(n, int) and not n and index.size:
+        raise IndexError("an axis of length 0 has no elements to index")
+
+
 def _gathered(u: UOp, axis: int, indices: list[Array], weak: bool) -> Array:
     if len(indices) == 2 and _counts(indices[0], u.shape[axis]):
         i, shape = indices[1], (*u.shape[: axis + 1], 1, *u.shape[axis + 2 :])
@@ -201,6 +275,7 @@ def _gathered(u: UOp, axis: int, indices: list[Array], weak: bool) -> Array:
             out = u.gather(index.expand(shape), axis + 1)
             return make(out.reshape((*shape[: axis + 1], *shape[axis + 2 :])), weak)
     flat, rows = linear_index(indices, u.shape[axis : axis + len(indices)])
+    _not_empty(rows, flat)
     before, after = u.shape[:axis], u.shape[axis + len(indices) :]
     x = u.reshape((*before, rows, *after))
     count = flat.uop.size
@@ -225,7 +300,7 @@ def linear_index(indices: list[Array], dims: Any) -> tuple[Array, Any]:
         for i, d in zip(indices, dims, strict=True):
             i = elementwise.clip(_wrapped(i, d), 0, d - 1)
             flat = i if flat is None else flat * d + i
-            rows = rows * d
+            rows = reachable(rows * d)
     except ValueError:
         shapes = ", ".join(show_shape(i.shape) for i in indices)
         raise IndexError(f"index arrays of shapes {shapes} do not broadcast") from None
@@ -233,14 +308,10 @@ def linear_index(indices: list[Array], dims: Any) -> tuple[Array, Any]:
 
 
 def _wrapped(index: Array, n: Any) -> Array:
-    """Negative indices count from the end."""
-    if index.dtype.kind == "u":
-        return index.astype(dtypes.int32)
-    if index.dtype is not dtypes.int32:
-        index = index.astype(dtypes.int32)
+    """An int32 index; negative ones count from the end."""
     if index.uop.op is ops.ARANGE:
         return index
-    return elementwise.where(index < 0, index + n, index)
+    return elementwise.where(index < 0, index + reachable(n), index)
 
 
 def _mode(name: str, mode: str | None) -> str:
@@ -250,11 +321,17 @@ def _mode(name: str, mode: str | None) -> str:
 
 
 def _filled(out: Array, index: Array, n: Any) -> Array:
-    """`out` where the index was inside, else NaN, or the integer farthest from 0."""
-    kind = out.dtype
-    fill = math.nan if kind.is_float else kind.min if kind.kind == "i" else kind.max
+    """`out` where the index was inside."""
     inside = elementwise.logical_and(index >= -n, index < n)
-    return elementwise.where(inside, out, make(out.uop.const_like(fill)))
+    return elementwise.where(inside, out, _fill(out, out))
+
+
+def _fill(like: Array, x: Array) -> Array:
+    """What indices outside of x give, in the shape of `like`: NaN, or the integer farthest from
+    0."""
+    kind = x.dtype
+    fill = math.nan if kind.is_float else kind.min if kind.kind == "i" else kind.max
+    return make(x.uop.const_like(fill).broadcast_to(like.shape), x.weak_type)
 
 
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1, mode: str | None = None) -> Array:
@@ -267,7 +344,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1, mode: str | Non
     >>> take_along_axis([[1, 2], [3, 4]], [[0], [1]], axis=1).tolist()
     [[1], [4]]
     """
-    a, i = asarray(x), asarray(indices)
+    a, i = asarray(x), index_data(indices)
     mode = _mode("take_along_axis", mode)
     if not i.dtype.is_int:
         raise TypeError(f"take_along_axis: indices must be integers, got {i.dtype}")
@@ -282,8 +359,11 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1, mode: str | Non
         full = broadcast_shapes(*[(*s[:axis], *s[axis + 1 :]) for s in (a.shape, i.shape)])
     except ValueError as e:
         raise ValueError(f"take_along_axis: beyond axis {axis}, {e}") from None
-    a = broadcast_to(a, (*full[:axis], n, *full[axis:]))
+    a, i = broadcast_to(a, (*full[:axis], n, *full[axis:])), as_index(i)
     i = broadcast_to(i, (*full[:axis], i.shape[axis], *full[axis:]))
+    if mode == "fill" and isinstance(n, int) and not n:
+        return _fill(i, a)
+    _not_empty(n, i)
     index = elementwise.remainder(i, n) if mode == "wrap" else _wrapped(i, n)
     out = make(a.uop.gather(index.uop, axis), a.weak_type)
     return _filled(out, i, n) if mode == "fill" else out
@@ -292,21 +372,28 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1, mode: str | Non
 def take(x: Any, indices: Any, axis: int | None = None, mode: str | None = None) -> Array:
     """Slices of x along an axis (flattened, for None), in the order of `indices`.
 
-    `mode` says what an index outside gives, as in `take_along_axis`.
+    `mode` says what an index outside gives, as in `take_along_axis`; to "clip", as in NumPy and
+    JAX, negative indices are outside too. Raises IndexError for an empty axis but to "fill".
 
     >>> take([10, 20, 30], [2, 0]).tolist()
     [30, 10]
     """
-    a, i = asarray(x), asarray(indices)
+    a, i = asarray(x), index_data(indices)
     mode = _mode("take", mode)
     if not i.dtype.is_int:
         raise TypeError(f"take: indices must be integers, got {i.dtype}")
     if axis is None:
         a, axis = reshape(a, -1), 0
     axis = canonical_axis("take", a, axis)
-    n = a.shape[axis]
-    index = elementwise.remainder(i, n) if mode == "wrap" else i
-    out = getitem(a, (*[slice(None)] * axis, index))
+    n, i = reachable(a.shape[axis]), as_index(i)
+    if mode == "fill" and isinstance(n, int) and not n:
+        shape = (*a.shape[:axis], *i.shape, *a.shape[axis + 1 :])
+        return _fill(make(const(0, dtypes.int32).expand(shape)), a)
+    if mode == "fill":
+        inside = i
+    else:
+        inside = elementwise.remainder(i, n) if mode == "wrap" else elementwise.clip(i, 0, n - 1)
+    out = _gathered(a.uop, axis, [inside], a.weak_type)
     if mode != "fill":
         return out
     return _filled(out, reshape(i, (*i.shape, *[1] * (a.ndim - axis - 1))), n)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 from anneal.array import Array, asarray, broadcast_shapes, make, promote
-from anneal.numpy.axes import Axis, canonical_axes, canonical_axis
+from anneal.numpy.axes import (
+    Axis,
+    canonical_axes,
+    canonical_axis,
+    dims,
+    integer,
+    integers,
+    is_integer,
+)
 from anneal.uop import dtypes, ops
 from anneal.uop import uop as graph
 from anneal.uop.uop import Dim, UOp, const, prod, same_dim, show_shape
@@ -18,18 +25,17 @@ def reshape(x: Any, shape: Any, order: str = "C") -> Array:
     if order != "C":
         raise NotImplementedError(f"reshape: order {order!r} is not supported, only 'C'")
     a = asarray(x)
-    dims = [shape] if isinstance(shape, int | UOp) else [
-        d if isinstance(d, UOp) else operator.index(d) for d in shape]  # fmt: skip
-    if any(isinstance(d, int) and d < -1 for d in dims) or dims.count(-1) > 1:
-        raise ValueError(f"reshape: dims must not be negative but for one -1, got {tuple(dims)}")
-    if dims.count(-1) == 1:
-        known = prod(d for d in dims if d != -1)
+    new = list(dims("reshape", "dims", shape))
+    if any(isinstance(d, int) and d < -1 for d in new) or new.count(-1) > 1:
+        raise ValueError(f"reshape: dims must not be negative but for one -1, got {tuple(new)}")
+    if new.count(-1) == 1:
+        known = prod(d for d in new if d != -1)
         if not isinstance(known, int) or not isinstance(a.size, int) or known == 0 or \
                 a.size % known:  # fmt: skip
-            raise ValueError(f"reshape: cannot reshape {show_shape(a.shape)} to {tuple(dims)}")
-        dims[dims.index(-1)] = a.size // known
+            raise ValueError(f"reshape: cannot reshape {show_shape(a.shape)} to {tuple(new)}")
+        new[new.index(-1)] = a.size // known
     try:
-        return make(a.uop.reshape(dims), a.weak_type)
+        return make(a.uop.reshape(new), a.weak_type)
     except ValueError as e:
         raise ValueError(f"reshape: {e}") from None
 
@@ -66,8 +72,9 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
     (3, 1, 1)
     """
     a = asarray(x)
-    old, new = ([canonical_axis("moveaxis", a, i) for i in ((v,) if isinstance(v, int) else v)]
-                for v in (source, destination))  # fmt: skip
+    old = [canonical_axis("moveaxis", a, i) for i in integers("moveaxis", "source", source)]
+    new = [canonical_axis("moveaxis", a, i)
+           for i in integers("moveaxis", "destination", destination)]  # fmt: skip
     if len(old) != len(new) or len(set(old)) != len(old) or len(set(new)) != len(new):
         raise ValueError(f"moveaxis: source {source} and destination {destination} must name "
                          f"equally many axes, each once")  # fmt: skip
@@ -92,12 +99,12 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Array:
 def expand_dims(x: Any, axis: int | Sequence[int]) -> Array:
     """New axes of length 1, at `axis` of the result."""
     a = asarray(x)
-    asked = (axis,) if isinstance(axis, int) else tuple(axis)
+    asked = integers("expand_dims", "axis", axis)
     new = [canonical_axis("expand_dims", a, i, len(asked)) for i in asked]
     if len(set(new)) != len(new):
         raise ValueError(f"expand_dims: duplicate axis in {asked}")
-    dims = iter(a.shape)
-    shape = [1 if i in new else next(dims) for i in range(a.ndim + len(new))]
+    own = iter(a.shape)
+    shape = [1 if i in new else next(own) for i in range(a.ndim + len(new))]
     return make(a.uop.reshape(shape), a.weak_type)
 
 
@@ -105,7 +112,7 @@ def broadcast_to(x: Any, shape: Sequence[Dim]) -> Array:
     """x repeated along new axes and axes of length 1."""
     a = asarray(x)
     try:
-        return make(a.uop.broadcast_to(tuple(shape)), a.weak_type)
+        return make(a.uop.broadcast_to(dims("broadcast_to", "shape", shape)), a.weak_type)
     except ValueError as e:
         raise ValueError(f"broadcast_to: {e}") from None
 
@@ -140,12 +147,15 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", *,
 
 
 def _pad_widths(pad_width: Any, a: Array) -> list[tuple[int, int]]:
-    if isinstance(pad_width, int):
-        widths = [(pad_width, pad_width)] * a.ndim
-    elif len(pad_width) == 2 and isinstance(pad_width[0], int):
-        widths = [(pad_width[0], pad_width[1])] * a.ndim
+    if is_integer(pad_width):
+        width = integer("pad", "pad_width", pad_width)
+        widths = [(width, width)] * a.ndim
+    elif len(pad_width) == 2 and all(is_integer(w) for w in pad_width):
+        before, after = integers("pad", "pad_width", pad_width)
+        widths = [(before, after)] * a.ndim
     else:
-        widths = [(p, p) if isinstance(p, int) else (p[0], p[-1]) for p in pad_width]
+        pairs = [integers("pad", "pad_width", p) for p in pad_width]
+        widths = [(p[0], p[-1]) for p in pairs]
         widths = widths * a.ndim if len(widths) == 1 else widths
     if len(widths) != a.ndim or any(lo < 0 or hi < 0 for lo, hi in widths):
         raise ValueError(f"pad: pad_width must be pairs of amounts, not negative, one for each "
@@ -268,13 +278,13 @@ def hstack(tup: Sequence[Any]) -> Array:
 def atleast_1d(x: Any) -> Array:
     """x with at least one axis."""
     a = asarray(x)
-    return a if a.ndim else reshape(a, (1,))
+    return a.copy() if a.ndim else reshape(a, (1,))
 
 
 def atleast_2d(x: Any) -> Array:
     """x with at least two axes; new ones come first."""
     a = asarray(x)
-    return a if a.ndim > 1 else reshape(a, (1, -1))
+    return a.copy() if a.ndim > 1 else reshape(a, (1, -1))
 
 
 def split(ary: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Array]:
@@ -286,13 +296,14 @@ def split(ary: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> 
     a = asarray(ary)
     axis = canonical_axis("split", a, axis)
     n = int(a.shape[axis])
-    if isinstance(indices_or_sections, int):
-        parts = indices_or_sections
+    if is_integer(indices_or_sections):
+        parts = integer("split", "sections", indices_or_sections)
         if parts < 1 or n % parts:
             raise ValueError(f"split: {n} elements do not split in {parts} equal parts")
         cuts = [i * (n // parts) for i in range(1, parts)]
     else:
-        cuts = [min(max(i + n if i < 0 else i, 0), n) for i in indices_or_sections]
+        places = integers("split", "indices", indices_or_sections)
+        cuts = [min(max(i + n if i < 0 else i, 0), n) for i in places]
     edges = list(zip([0, *cuts], [*cuts, n], strict=True))
     return [make(a.uop.shrink([(lo, max(lo, hi)) if k == axis else (0, d)
                                for k, d in enumerate(a.shape)]), a.weak_type)
@@ -307,11 +318,11 @@ def roll(a: Any, shift: int | Sequence[int], axis: Axis = None) -> Array:
     """
     x = asarray(a)
     if axis is None:
-        if not isinstance(shift, int):
+        if len(integers("roll", "shift", shift)) != 1 or not is_integer(shift):
             raise ValueError("roll: several shifts need an axis each")
         return reshape(roll(ravel(x), shift, 0), x.shape)
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    shifts = (shift,) * len(axes) if isinstance(shift, int) else tuple(shift)
+    axes, shifts = integers("roll", "axis", axis), integers("roll", "shift", shift)
+    shifts = shifts * len(axes) if is_integer(shift) else shifts
     if len(shifts) != len(axes):
         raise ValueError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
     for s, k in zip(shifts, axes, strict=True):
@@ -319,7 +330,7 @@ def roll(a: Any, shift: int | Sequence[int], axis: Axis = None) -> Array:
         n = int(x.shape[i])
         if n and s % n:
             x = concatenate(split(x, [n - s % n], i)[::-1], i)
-    return x
+    return x.copy()
 
 
 def repeat(a: Any, repeats: int | Sequence[int], axis: int | None = None) -> Array:
@@ -333,12 +344,15 @@ def repeat(a: Any, repeats: int | Sequence[int], axis: int | None = None) -> Arr
         x, axis = ravel(x), 0
     i = canonical_axis("repeat", x, axis)
     before, n, after = x.shape[:i], x.shape[i], x.shape[i + 1 :]
-    if isinstance(repeats, int):
-        if repeats < 0:
-            raise ValueError(f"repeat: repeats must not be negative, got {repeats}")
-        u = x.uop.reshape((*before, n, 1, *after)).expand((*before, n, repeats, *after))
-        return make(u.reshape((*before, n * repeats, *after)), x.weak_type)
-    counts = [operator.index(r) for r in repeats]
+    if is_integer(repeats):
+        times = integer("repeat", "repeats", repeats)
+        if times < 0:
+            raise ValueError(f"repeat: repeats must not be negative, got {times}")
+        u = x.uop.reshape((*before, n, 1, *after)).expand((*before, n, times, *after))
+        return make(u.reshape((*before, n * times, *after)), x.weak_type)
+    counts = list(integers("repeat", "repeats", repeats))
+    if len(counts) == 1:
+        return repeat(x, counts[0], i)
     if len(counts) != n or min(counts, default=0) < 0:
         raise ValueError(f"repeat: expected {n} numbers of repeats, not negative, got {counts}")
     parts = split(x, n, i) if n else [x]
@@ -352,13 +366,15 @@ def tile(A: Any, reps: int | Sequence[int]) -> Array:  # noqa: N803
     [1, 2, 1, 2]
     """
     x = asarray(A)
-    counts = (reps,) if isinstance(reps, int) else tuple(reps)
+    counts = integers("tile", "reps", reps)
+    if min(counts, default=0) < 0:
+        raise ValueError(f"tile: reps must not be negative, got {counts}")
     ndim = max(x.ndim, len(counts))
-    dims = (*[1] * (ndim - x.ndim), *x.shape)
+    own = (*[1] * (ndim - x.ndim), *x.shape)
     counts = (*[1] * (ndim - len(counts)), *counts)
-    split_ = [d for n in dims for d in (1, n)]
-    full = [d for r, n in zip(counts, dims, strict=True) for d in (r, n)]
-    shape = [r * n for r, n in zip(counts, dims, strict=True)]
+    split_ = [d for n in own for d in (1, n)]
+    full = [d for r, n in zip(counts, own, strict=True) for d in (r, n)]
+    shape = [r * n for r, n in zip(counts, own, strict=True)]
     return make(x.uop.reshape(split_).expand(full).reshape(shape), x.weak_type)
 
 
@@ -388,13 +404,13 @@ def meshgrid(*xi: Any, indexing: str = "xy") -> list[Array]:
 
 def rot90(m: Any, k: int = 1, axes: Sequence[int] = (0, 1)) -> Array:
     """Turned by k right angles, from the first of two axes to the second."""
-    x = asarray(m)
+    x, k = asarray(m), integer("rot90", "k", k)
     i, j = canonical_axes("rot90", x, axes)
     i, j = (i, j) if canonical_axis("rot90", x, axes[0]) == i else (j, i)
     if k % 4 == 2:
         return flip(x, (i, j))
     if k % 4 == 0:
-        return x
+        return x.copy()
     return swapaxes(flip(x, j), i, j) if k % 4 == 1 else flip(swapaxes(x, i, j), j)
 
 

@@ -93,11 +93,20 @@ def mean(a: Any, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False
 
 def var(a: Any, axis: Axis = None, dtype: Any = None, *, ddof: float = 0,
         keepdims: bool = False) -> Array:  # fmt: skip
-    """The mean of squared distances from the mean, with n - ddof for n."""
+    """The mean of squared distances from the mean, with n - ddof for n.
+
+    The distances are from a rounded mean, so what is left of their own mean is taken off again: an
+    error of the mean would enter squared.
+    """
     x, out = _widened(a)
     n = _count(x, canonical_axes("var", x, axis))
-    d = x - mean(x, axis, keepdims=True)
-    total = sum(d * d, axis, keepdims=keepdims)
+    # The variance is the same about every centre: no derivative flows through this one.
+    centre = mean(x, axis, keepdims=True).uop.alu(ops.STOP_GRADIENT)
+    d = x - make(centre)
+    left = sum(d, axis, keepdims=keepdims)
+    count = n if not isinstance(n, int) or n else math.nan
+    total = sum(d * d, axis, keepdims=keepdims) - left * left / count
+    total = elementwise.where(total < 0, 0, total)
     scaled = total / (n - ddof if not isinstance(n, int) or n > ddof else math.nan)
     return make(scaled.uop.cast(out if dtype is None else as_dtype(dtype)))
 

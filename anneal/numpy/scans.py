@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 from anneal.array import Array, as_dtype, asarray, make
 from anneal.numpy import elementwise
-from anneal.numpy.axes import canonical_axis
+from anneal.numpy.axes import canonical_axis, integer
 from anneal.numpy.manipulation import reshape
 from anneal.uop import dtypes
 from anneal.uop import uop as graph
@@ -104,7 +103,8 @@ def diff(a: Any, n: int = 1, axis: int = -1) -> Array:
     """Differences of neighbours along an axis, n times."""
     x = asarray(a)
     axis = canonical_axis("diff", x, axis)
-    if operator.index(n) < 0:
+    n = integer("diff", "n", n)
+    if n < 0:
         raise ValueError(f"diff: n must not be negative, got {n}")
     for _ in range(n):
         d = int(x.shape[axis])
@@ -114,4 +114,4 @@ def diff(a: Any, n: int = 1, axis: int = -1) -> Array:
         )
         different = x.dtype.kind == "b"
         x = (elementwise.not_equal if different else elementwise.subtract)(later, earlier)
-    return x
+    return x.copy()

@@ -41,9 +41,13 @@ def erf(x: Any) -> Array:
     0.0
     """
     u, a = _single(x)
-    u = u.maximum(-_ERF_END).minimum(_ERF_END)
-    square = u * u
-    out = u * _polynomial(square, _ERF_ABOVE) / _polynomial(square, _ERF_BELOW)
+    beyond = u.const_like(_ERF_END) < u.alu(ops.ABS)
+    inside = beyond.where(0, u)
+    square = inside * inside
+    out = inside * _polynomial(square, _ERF_ABOVE) / _polynomial(square, _ERF_BELOW)
+    # Rounding may lead past 1, where functions that end at 1 have no value.
+    out = out.maximum(-1).minimum(1)
+    out = beyond.where((u < 0).where(u.const_like(-1), 1), out)
     return make(out.cast(a.dtype), a.weak_type)
 
 

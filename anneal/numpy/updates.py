@@ -1,9 +1,8 @@
 """`x.at[index]`: new arrays that differ from x in some elements.
 
 Slices and ints: the values are padded to their places, and a mask of padded ones chooses. Index
-arrays: `add` and `set` scatter, the latter the number of the last update of each element; for the
-others every element of x looks for the updates that name it, one reduction over pairs. Updates
-outside of x are dropped, as in JAX.
+arrays: the updates of each element scatter into one, a sum, product or extreme; for `set` it is the
+number of the last. Updates outside of x are dropped, as in JAX.
 """
 
 from __future__ import annotations
@@ -13,8 +12,15 @@ from typing import Any
 
 from anneal.array import Array, asarray, make
 from anneal.numpy import elementwise
-from anneal.numpy.indexing import advanced, basic, expanded_key, getitem
-from anneal.uop import dtypes
+from anneal.numpy.indexing import (
+    advanced,
+    basic,
+    expanded_key,
+    getitem,
+    reachable,
+    split_scalar_mask,
+)
+from anneal.uop import dtypes, ops
 from anneal.uop import uop as graph
 from anneal.uop.uop import UOp, const, show_shape
 
@@ -109,6 +115,9 @@ def _updated(x: Array, key: Any, how: str, values: Any) -> Array:
     v = asarray(values)
     if v.dtype is not x.dtype:
         v = v.astype(x.dtype)
+    key, chosen = split_scalar_mask(key)
+    if chosen is False:
+        return x
     mask = _mask(x, key)
     if mask is not None and v.ndim <= x.ndim - mask.ndim:
         where = mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim))
@@ -203,7 +212,7 @@ def _flat(indices: list[Array], dims: Any) -> tuple[UOp, Any]:
         at = elementwise.where(i < 0, i + n, i)
         valid = elementwise.logical_and(at >= 0, at < n)
         inside = valid if inside is None else elementwise.logical_and(inside, valid)
-        flat, rows = flat * n + at, rows * n
+        flat, rows = flat * n + at, reachable(rows * n)
     return elementwise.where(inside, flat, -1).uop, rows
 
 
@@ -228,27 +237,24 @@ def _scattered(u: UOp, indices: list[Array], axes: list[int], together: bool, ho
 def _combined(x: UOp, index: UOp, v: UOp, axis: int, how: str) -> UOp:
     """x with v[.. j ..] combined into x[.. index[j] ..] along an axis."""
     rows, count = x.shape[axis], index.shape[0]
-    wide = x.dtype.is_float and x.dtype.bits == 16
-    if how == "add" and x.dtype.kind != "b":
-        at = index.reshape([count if i == axis else 1 for i in range(v.ndim)]).expand(v.shape)
-        added = (at < 0).where(0, v.cast(dtypes.float32) if wide else v)
-        return x + graph.scatter("add", at, added, axis, rows).cast(x.dtype)
     if how == "set":
         number = (index < 0).where(-1, graph.arange(count, dtypes.int32))
         last = graph.scatter("max", index, number, 0, rows)
         around = [rows if i == axis else 1 for i in range(x.ndim)]
         last = last.reshape(around).expand(x.shape)
         return (last < 0).where(x, v.gather(last, axis)) if count else x
-    row = graph.arange(rows, dtypes.int32).reshape((rows, 1)).expand((rows, count))
-    hit = index.reshape((1, count)).expand((rows, count)).eq(row)
-    pairs = (*x.shape[: axis + 1], count, *x.shape[axis + 1 :])
-    around = [rows if i == axis else count if i == axis + 1 else 1 for i in range(len(pairs))]
-    named = hit.reshape(around).expand(pairs)
-    value = v.reshape((*x.shape[:axis], 1, count, *x.shape[axis + 1 :])).expand(pairs)
+    at = index.reshape([count if i == axis else 1 for i in range(v.ndim)]).expand(v.shape)
     reduction = _REDUCE[how]
-    neutral = {"add": 0, "mul": 1, "min": x.dtype.max, "max": x.dtype.min}[reduction]
-    chosen = named.where(value, neutral)
-    if reduction in ("add", "mul") and wide:
-        chosen = chosen.cast(dtypes.float32)
-    total = chosen.reduce(reduction, (axis + 1,)).cast(x.dtype)
+    if x.dtype.kind == "b":  # as integers: or is their maximum, and their minimum
+        reduction = {"add": "max", "mul": "min"}.get(reduction, reduction)
+        given = (at < 0).where(int(reduction == "min"), v.cast(dtypes.int32))
+        total = UOp(ops.LT, x.dtype, (const(0, dtypes.int32),
+                                      graph.scatter(reduction, at, given, axis, rows)))  # fmt: skip
+    else:
+        wide = x.dtype.is_float and x.dtype.bits == 16
+        given = v.cast(dtypes.float32) if wide else v
+        least, greatest = given.dtype.min, given.dtype.max
+        nothing = {"add": 0, "mul": 1, "min": greatest, "max": least}[reduction]
+        given = (at < 0).where(nothing, given)
+        total = graph.scatter(reduction, at, given, axis, rows).cast(x.dtype)
     return _COMBINE[how](make(x), make(total)).astype(x.dtype).uop

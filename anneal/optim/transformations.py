@@ -60,6 +60,12 @@ def _stateless(update: Callable[[Any, Any], Any]) -> GradientTransformation:
     return GradientTransformation(lambda params: EmptyState(), apply)
 
 
+def _wide(x: Any) -> Array:
+    """x, as float32 if it is of 16 bits: the dtype that averages and norms are kept in."""
+    a = anp.asarray(x)
+    return a.astype("float32") if a.dtype.is_float and a.dtype.bits == 16 else a
+
+
 def identity() -> GradientTransformation:
     """Updates as they are."""
     return _stateless(lambda updates, params: updates)
@@ -108,40 +114,49 @@ def scale_by_adam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8,
                   eps_root: float = 0.0) -> GradientTransformation:  # fmt: skip
     """Averages of gradients over the roots of those of their squares, bias corrected.
 
+    The averages of 16-bit floats are kept in float32, where squares and `eps` are not 0.
+
     Source: D. P. Kingma and J. Ba, Adam: A Method for Stochastic Optimization, 2014.
     """
 
     def init(params: Any) -> Any:
-        zeros = tree.map(anp.zeros_like, params)
+        zeros = tree.map(lambda p: anp.zeros_like(_wide(p)), params)
         return ScaleByAdamState(anp.zeros((), "int32"), zeros, zeros)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         count = state.count + 1
-        mu = tree.map(lambda g, m: g * (1 - b1) + m * b1, updates, state.mu)
-        nu = tree.map(lambda g, v: (g * g) * (1 - b2) + v * b2, updates, state.nu)
+        wide = tree.map(_wide, updates)
+        mu = tree.map(lambda g, m: g * (1 - b1) + m * b1, wide, state.mu)
+        nu = tree.map(lambda g, v: (g * g) * (1 - b2) + v * b2, wide, state.nu)
         steps = count.astype("float32")
         first, second = 1 - anp.power(b1, steps), 1 - anp.power(b2, steps)
 
-        def step(m: Array, v: Array) -> Array:
+        def step(g: Any, m: Array, v: Array) -> Array:
             size = v / second.astype(v.dtype)
             root = anp.sqrt(size + eps_root if eps_root else size)
-            return m / first.astype(m.dtype) / (root + eps)
+            return (m / first.astype(m.dtype) / (root + eps)).astype(anp.asarray(g).dtype)
 
-        return tree.map(step, mu, nu), ScaleByAdamState(count, mu, nu)
+        return tree.map(step, updates, mu, nu), ScaleByAdamState(count, mu, nu)
 
     return GradientTransformation(init, update)
 
 
 def scale_by_rms(decay: float = 0.9, eps: float = 1e-8,
                  initial_scale: float = 0.0) -> GradientTransformation:  # fmt: skip
-    """Updates over the root of the average of their squares (T. Tieleman, G. Hinton, 2012)."""
+    """Updates over the root of the average of their squares (T. Tieleman, G. Hinton, 2012); of
+    16-bit floats the average is kept in float32, where squares and `eps` are not 0."""
 
     def init(params: Any) -> Any:
-        return ScaleByRmsState(tree.map(lambda p: anp.full_like(p, initial_scale), params))
+        return ScaleByRmsState(tree.map(lambda p: anp.full_like(_wide(p), initial_scale), params))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        nu = tree.map(lambda g, v: (g * g) * (1 - decay) + v * decay, updates, state.nu)
-        return tree.map(lambda g, v: g / anp.sqrt(v + eps), updates, nu), ScaleByRmsState(nu)
+        wide = tree.map(_wide, updates)
+        nu = tree.map(lambda g, v: (g * g) * (1 - decay) + v * decay, wide, state.nu)
+
+        def step(u: Any, g: Array, v: Array) -> Array:
+            return (g / anp.sqrt(v + eps)).astype(anp.asarray(u).dtype)
+
+        return tree.map(step, updates, wide, nu), ScaleByRmsState(nu)
 
     return GradientTransformation(init, update)
 
@@ -161,7 +176,7 @@ def global_norm(updates: Any) -> Array:
     """The square root of the sum of the squares of all elements of all leaves."""
     total: Any = 0.0
     for leaf in tree.leaves(updates):
-        total = total + anp.sum(anp.square(leaf))
+        total = total + anp.sum(anp.square(_wide(leaf)))
     return anp.sqrt(total)
 
 
@@ -170,8 +185,12 @@ def clip_by_global_norm(max_norm: float) -> GradientTransformation:
 
     def update(updates: Any, params: Any) -> Any:
         norm = global_norm(updates)
-        return tree.map(lambda u: anp.where(norm < max_norm, u, u / norm.astype(u.dtype)
-                                            * max_norm), updates)  # fmt: skip
+
+        def clipped(u: Any) -> Array:
+            scaled = (_wide(u) / norm * max_norm).astype(anp.asarray(u).dtype)
+            return anp.where(norm < max_norm, u, scaled)
+
+        return tree.map(clipped, updates)
 
     return _stateless(update)
 

@@ -9,7 +9,7 @@ import math
 from anneal.uop import dtypes, ops
 from anneal.uop.rewrite import Rule, RuleSet, build
 from anneal.uop.uop import UOp
-from anneal.rules.functions import cosine, exponential, hyperbolic_tangent, logarithm, power, sine
+from anneal.rules.functions import cosine, exponential, hyperbolic_tangent, logarithm, logarithm1p, power, sine
 
 
 def _exp(out: UOp) -> tuple[UOp, int] | None:
@@ -34,6 +34,17 @@ def _log(out: UOp) -> tuple[UOp, int] | None:
     return None
 
 
+def _log1p(out: UOp) -> tuple[UOp, int] | None:
+    s0, = out.src
+    if out.dtype.kind == "f":
+        # log1p: log1p(x) -> logarithm1p(x)
+        x = s0
+        new = logarithm1p(x)
+        if new is not None:
+            return new, 2
+    return None
+
+
 def _sin(out: UOp) -> tuple[UOp, int] | None:
     s0, = out.src
     if out.dtype.kind == "f":
@@ -41,7 +52,7 @@ def _sin(out: UOp) -> tuple[UOp, int] | None:
         x = s0
         new = sine(x)
         if new is not None:
-            return new, 2
+            return new, 3
     return None
 
 
@@ -52,7 +63,7 @@ def _cos(out: UOp) -> tuple[UOp, int] | None:
         x = s0
         new = cosine(x)
         if new is not None:
-            return new, 3
+            return new, 4
     return None
 
 
@@ -63,7 +74,7 @@ def _tanh(out: UOp) -> tuple[UOp, int] | None:
         x = s0
         new = hyperbolic_tangent(x)
         if new is not None:
-            return new, 4
+            return new, 5
     return None
 
 
@@ -75,7 +86,7 @@ def _pow(out: UOp) -> tuple[UOp, int] | None:
         y = s1
         new = power(x, y)
         if new is not None:
-            return new, 5
+            return new, 6
     return None
 
 
@@ -83,10 +94,11 @@ RULES = RuleSet(
     (
         Rule('exp', 'whole powers of 2, and a polynomial between them', 'exp(x) -> exponential(x)', 'rules/kernel.upat', 7, 'float', ('anneal.rules.functions',)),
         Rule('log', 'the exponent, and a polynomial of the fraction', 'log(x) -> logarithm(x)', 'rules/kernel.upat', 8, 'float', ('anneal.rules.functions',)),
-        Rule('sin', 'quarter turns by 2/pi to 224 bits, and a polynomial', 'sin(x) -> sine(x)', 'rules/kernel.upat', 9, 'float', ('anneal.rules.functions',)),
-        Rule('cos', 'quarter turns by 2/pi to 224 bits, and a polynomial', 'cos(x) -> cosine(x)', 'rules/kernel.upat', 10, 'float', ('anneal.rules.functions',)),
-        Rule('tanh', 'a polynomial near 0, and exp', 'tanh(x) -> hyperbolic_tangent(x)', 'rules/kernel.upat', 11, 'float', ('anneal.rules.functions',)),
-        Rule('pow', 'exp(y * log(x)) in pairs of floats', 'x ** y -> power(x, y)', 'rules/kernel.upat', 12, 'float', ('anneal.rules.functions',)),
+        Rule('log1p', 'the exponent and fraction of 1 + x, from x itself', 'log1p(x) -> logarithm1p(x)', 'rules/kernel.upat', 9, 'float', ('anneal.rules.functions',)),
+        Rule('sin', 'quarter turns by 2/pi to 224 bits, and a polynomial', 'sin(x) -> sine(x)', 'rules/kernel.upat', 10, 'float', ('anneal.rules.functions',)),
+        Rule('cos', 'quarter turns by 2/pi to 224 bits, and a polynomial', 'cos(x) -> cosine(x)', 'rules/kernel.upat', 11, 'float', ('anneal.rules.functions',)),
+        Rule('tanh', 'a polynomial near 0, and exp', 'tanh(x) -> hyperbolic_tangent(x)', 'rules/kernel.upat', 12, 'float', ('anneal.rules.functions',)),
+        Rule('pow', 'exp(y * log(x)) in pairs of floats', 'x ** y -> power(x, y)', 'rules/kernel.upat', 13, 'float', ('anneal.rules.functions',)),
     ),
-    {ops.EXP: _exp, ops.LOG: _log, ops.SIN: _sin, ops.COS: _cos, ops.TANH: _tanh, ops.POW: _pow},
+    {ops.EXP: _exp, ops.LOG: _log, ops.LOG1P: _log1p, ops.SIN: _sin, ops.COS: _cos, ops.TANH: _tanh, ops.POW: _pow},
 )

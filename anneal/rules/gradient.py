@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from anneal.uop import dtypes
 from anneal.uop.dtypes import DType
-from anneal.uop.uop import Dim, Shape, UOp, arange, const, prod, scatter
+from anneal.uop.uop import Dim, Shape, UOp, arange, const, dim_uop, prod, scatter
 
 
 def wider(a: DType, b: DType) -> DType:
@@ -84,6 +84,33 @@ def product_of_others(out: UOp) -> UOp:
     column = number.reshape((*ones, 1, n)).expand(rows.shape)
     others = row.eq(column).where(rows.const_like(1), rows).reduce("mul", (rows.ndim - 1,))
     return others.reshape([x.shape[i] for i in order]).permute(inverse(order))
+
+
+def to_named_extremes(a: tuple[str, int, Dim], i: UOp, x: UOp, out: UOp, g: UOp) -> UOp:
+    """`g` shared equally among the elements that are the maximum (minimum) where `i` puts them."""
+    _, axis, length = a
+    chosen = x.eq(out.gather(i, axis))
+    ones = scatter("add", i, chosen.where(const(1, dtypes.float32), 0), axis, length)
+    return chosen.where((g / ones.maximum(1).cast(g.dtype)).gather(i, axis), 0)
+
+
+def product_of_others_named(a: tuple[str, int, Dim], i: UOp, x: UOp) -> UOp:
+    """For each factor the product of the rest that `i` puts where it puts that, without division:
+    n*n work."""
+    axis, n = a[1], x.shape[a[1]]
+    pairs = (*x.shape[: axis + 1], n, *x.shape[axis + 1 :])
+
+    def along(u: UOp, here: int) -> UOp:
+        shape = [n if k == here else 1 if k in (axis, axis + 1) else d for k, d in enumerate(pairs)]
+        return u.reshape(shape).expand(pairs)
+
+    last = dim_uop(a[2]).cast(dtypes.int32) - 1
+    place = i.cast(dtypes.int32).maximum(0).minimum(last)
+    number = arange(n, dtypes.int32).reshape([n if k == axis else 1 for k in range(x.ndim)])
+    number = number.expand(x.shape)
+    own = along(number, axis).eq(along(number, axis + 1))
+    named = along(place, axis).eq(along(place, axis + 1)) & own.logical_not()
+    return named.where(along(x, axis + 1), x.const_like(1)).reduce("mul", (axis + 1,))
 
 
 def scattered(a: int, x: UOp, i: UOp, g: UOp) -> UOp:

@@ -47,7 +47,7 @@ _INT: dict[Op, Callable[..., Scalar]] = {
     ops.MUL: lambda a, b: a * b, ops.MAX: max, ops.MIN: min, ops.NOT: lambda a: ~a,
     ops.AND: lambda a, b: a & b, ops.OR: lambda a, b: a | b, ops.XOR: lambda a, b: a ^ b,
     ops.LT: lambda a, b: a < b, ops.EQ: lambda a, b: a == b, ops.NE: lambda a, b: a != b,
-    ops.MOD: lambda a, b: a % b if b else a,
+    ops.MOD: lambda a, b: a % b if b else 0,
 }  # fmt: skip
 _BOOL: dict[Op, Callable[..., Scalar]] = {
     ops.NOT: lambda a: not a, ops.AND: lambda a, b: a and b, ops.OR: lambda a, b: a or b,
@@ -76,7 +76,7 @@ def fold(out: UOp) -> UOp | None:
 
 def _integer(op: Op, a: int, b: int, out: UOp) -> int:
     if op is ops.FLOORDIV:
-        return a // b if b else int(out.dtype.max) if out.dtype.kind == "u" else -1
+        return a // b if b else 0
     past = b >= out.dtype.bits or b < 0
     if op is ops.SHL:
         return 0 if past else a << b
@@ -141,8 +141,8 @@ def sum_of_copies(s: UOp, out: UOp) -> UOp | None:
         return s * n
     if out.dtype.kind != "f" or s.op is not ops.CONST or s.arg != s.arg:
         return None
-    exact = math.isfinite(s.arg) and s.arg == int(s.arg)
-    return const(s.arg * n, s.dtype) if exact and abs(s.arg) * n <= 2048 and s.arg else None
+    exact = math.isfinite(s.arg) and s.arg == int(s.arg) and str(s.arg) != "-0.0"
+    return const(s.arg * n + 0.0, s.dtype) if exact and abs(s.arg) * n <= 2048 else None
 
 
 # -- movement --------------------------------------------------------------------------------------

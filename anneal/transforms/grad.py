@@ -7,17 +7,19 @@ Source: https://docs.jax.dev/en/latest/_autosummary/jax.grad.html
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from anneal import errors, tree
 from anneal.array import Array, asarray, realize
-from anneal.realization import describe
+from anneal.numpy.axes import integers, is_integer
+from anneal.provenance import carry, derive, lines_of, note
+from anneal.realization import describe, places_of
 from anneal.rules._gradient import RULES
 from anneal.rules.gradient import in_accumulator, wider
 from anneal.transforms import trace
 from anneal.uop import ops
-from anneal.uop.uop import Origin, UOp, const, substitute, toposort
+from anneal.uop.uop import UOp, const, substitute, toposort
 
 # -- the graph level -------------------------------------------------------------------------------
 
@@ -42,10 +44,13 @@ def gradient(
 
 
 def _reverse(
-    outputs: Sequence[UOp], wrt: Sequence[UOp], cotangents: Sequence[UOp]
-) -> dict[UOp, UOp]:
-    """The cotangents of all nodes that a path of floats leads to."""
-    order = toposort(outputs)
+    outputs: Sequence[UOp], wrt: Collection[UOp], cotangents: Sequence[UOp],
+    leaves: Collection[UOp] = (),
+) -> dict[UOp, UOp]:  # fmt: skip
+    """The cotangents of all nodes that a path of floats leads to. Below `leaves` there are none:
+    the walk ends there."""
+    wrt = dict.fromkeys(wrt)
+    order = toposort(outputs, stop=leaves.__contains__)
     needed = _between(order, wrt)
     found: dict[UOp, UOp] = {}
     calls: dict[tuple[UOp, ...], list[UOp]] = {}
@@ -83,19 +88,20 @@ def _computed_again(
     cotangents = [found[u].cast(u.dtype) for u in results]
     late = {s: UOp(ops.AFTER, s.dtype, (s, *dict.fromkeys(cotangents)))
             for s in results[0].src[1:] if s.op is not ops.CONST}  # fmt: skip
-    again = substitute([u.src[0] for u in results], late)
-    new = set(late.values())
-    for n in toposort(again, stop=new.__contains__):
-        if any(s in new for s in n.src):
-            new.add(n)
-            if n.origin is not None:
-                n.origin = n.origin._replace(phase="recomputed")
+
+    def recomputed(old: UOp, new: UOp) -> None:
+        if new is not old:
+            derive(new, old, "recomputed")
+
+    again = substitute([u.src[0] for u in results], late, recomputed)
+    leaves = frozenset(late.values())
     given = [s for s in late if s in needed]
-    slopes = _reverse(again, [late[s] for s in given], cotangents)
+    # Below what is computed again is the whole backward pass so far.
+    slopes = _reverse(again, [late[s] for s in given], cotangents, leaves)
     return [(s, slopes[late[s]]) for s in given if late[s] in slopes]
 
 
-def _between(order: Sequence[UOp], wrt: Sequence[UOp]) -> set[UOp]:
+def _between(order: Sequence[UOp], wrt: Collection[UOp]) -> set[UOp]:
     """The nodes of `order` that depend on `wrt` by a path of floats."""
     needed = set(wrt)
     for u in order:
@@ -112,24 +118,20 @@ def _cotangents(u: UOp, g: UOp) -> tuple[UOp | None, ...]:
     matcher = RULES.match.get(u.op)
     hit = matcher(u, g) if matcher is not None else None
     if hit is None:
-        at = f" at {u.origin.file}:{u.origin.line}" if u.origin is not None else ""
+        places = places_of(u)
+        at = f" at {places}" if places else ""
         raise errors.NonDifferentiableError(
             f"{u.op}{at} has no gradient rule; if no derivative should flow through it, wrap its "
             "argument in anneal.lax.stop_gradient"
         )
     cotangents, number = hit
-    if u.origin is not None:
-        origin = Origin(u.origin.file, u.origin.line, "backward", RULES.rules[number].name)
-        todo = [c for c in cotangents if c is not None]
-        while todo:
-            n = todo.pop()
-            if n.origin is None:
-                n.origin = origin
-                todo.extend(n.src)
+    for c in cotangents:
+        if c is not None:
+            derive(c, u, "backward", RULES.rules[number].name)
     return cotangents
 
 
-def _accumulate(found: dict[UOp, UOp], u: UOp, g: UOp, wrt: Sequence[UOp]) -> None:
+def _accumulate(found: dict[UOp, UOp], u: UOp, g: UOp, wrt: Collection[UOp]) -> None:
     """Adds `g` to the cotangent of `u`; the wider dtype wins until the end.
 
     What was repeated is summed first and added then: small things are added, and each sum of
@@ -144,9 +146,12 @@ def _accumulate(found: dict[UOp, UOp], u: UOp, g: UOp, wrt: Sequence[UOp]) -> No
     old = found.get(u)
     if old is not None:
         dtype = wider(old.dtype, g.dtype)
-        g = old.cast(dtype) + g.cast(dtype)
-    if g.origin is None and u.origin is not None:
-        g.origin = u.origin._replace(phase="backward")
+        added, g = g, old.cast(dtype) + g.cast(dtype)
+        derive(g, u, "backward")
+        if not lines_of(g):  # no line made `u`, an argument
+            note(g, lines_of(added) or lines_of(old))
+    else:
+        derive(g, u, "backward")
     found[u] = g
 
 
@@ -171,7 +176,7 @@ def value_and_grad(
     (9.0, 6.0)
     """
     _check_callable(fun, "value_and_grad")
-    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    numbers = integers("value_and_grad", "argnums", argnums)
 
     @functools.wraps(fun, _NAMES, ())
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
@@ -194,12 +199,12 @@ def value_and_grad(
             roots = [x.uop for x in traced]
             seed = const(1, value.dtype)
             grads = gradient(roots[:1], params, [seed])
-            done = substitute([*roots, *grads], dict(zip(params, primals, strict=True)))
+            done = substitute([*roots, *grads], dict(zip(params, primals, strict=True)), carry)
         weak = [x.weak_type for x in (*traced, *leaves)]
         arrays = [Array(u, w) for u, w in zip(done, weak, strict=True)]
         realize([a for a in arrays if not a.uop.traced])
         slopes = in_tree.unflatten(arrays[len(roots) :])
-        result = slopes[0] if isinstance(argnums, int) else tuple(slopes)
+        result = slopes[0] if is_integer(argnums) else tuple(slopes)
         if not has_aux:
             return arrays[0], result
         rest = iter(arrays[1 : len(roots)])
@@ -258,7 +263,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         out_leaves, out_tree = trace.output_leaves(out, of)
         roots = [x.uop for x in out_leaves]
         back = dict(zip(params, known, strict=True))
-        done = substitute([*roots, *[x.uop for x in aux_leaves]], back)
+        done = substitute([*roots, *[x.uop for x in aux_leaves]], back, carry)
     values = [Array(u, x.weak_type) for u, x in zip(done, (*out_leaves, *aux_leaves), strict=True)]
 
     def pullback(cotangent: Any) -> Any:
@@ -269,7 +274,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
                 f"{out_tree}, got {given_tree}"
             )
         cotangents = [_cotangent(g, x) for g, x in zip(given, out_leaves, strict=True)]
-        slopes = substitute(gradient(roots, params, cotangents), back)
+        slopes = substitute(gradient(roots, params, cotangents), back, carry)
         return tuple(in_tree.unflatten(
             [Array(u, x.weak_type) for u, x in zip(slopes, leaves, strict=True)]
         ))  # fmt: skip

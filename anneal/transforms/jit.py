@@ -14,20 +14,25 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from anneal import errors, tree
 from anneal.array import Array, realize
-from anneal.provenance import frames_to_user
+from anneal.interrupts import raise_soon
+from anneal.numpy.axes import integers
+from anneal.provenance import argument, called, frames_to_user
 from anneal.realization import (
-    LEAKED,
+    DELETED,
     HostBuffer,
     close_over,
     describe,
     device_storages,
+    execute,
     leak_message,
+    pending_below,
     scalar_buffer,
 )
 from anneal.stats import count
@@ -38,8 +43,13 @@ from anneal.uop import ops
 from anneal.uop.dtypes import DType
 from anneal.uop.uop import Graph, Shape, UOp, new_buffer
 
+if TYPE_CHECKING:
+    from anneal.device import Donation, Run
+
 # More traces of one function than this are seldom meant: some shape or static value keeps changing.
 MANY_TRACES = 8
+# Signatures of one function that are kept; a new one then replaces the first.
+_MOST_SIGNATURES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,7 @@ class Compiled:
     donated: frozenset[int]
     out_tree: PyTreeDef
     outputs: tuple[tuple[DType, Shape, bool], ...]
-    run: Callable[[Sequence[Any]], list[Any]] | None
+    run: Run | None
 
 
 class Jitted:
@@ -85,31 +95,21 @@ class Jitted:
         found = self._known(key) or self._trace(args, kwargs, arrays, key)
         run = found.run
         storages: list[Any] = []
-        nodes: list[UOp] = []
         for x in arrays:  # all data on a device: the common case
             u = x._uop
-            if u.op is not ops.BUFFER or (s := u.arg[0]).deleted or type(s) is HostBuffer:
-                nodes = [x.uop for x in arrays]
-                if run is None or any(u.traced for u in nodes):
-                    return self._inlined(found, nodes)
-                nodes = _buffers(arrays)
-                storages = device_storages(nodes)
+            if u.op is not ops.BUFFER or (s := u.arg[0]).spent or type(s) is HostBuffer:
+                if run is None or any(x.node().traced for x in arrays):
+                    return self._inlined(found, arrays)
+                storages = device_storages(_buffers(arrays))
                 break
             storages.append(s)
         if run is None:
-            return self._inlined(found, [x.uop for x in arrays])
+            return self._inlined(found, arrays)
         if found.captured:
             storages += device_storages(found.captured)
         if found.donated:
-            nodes = nodes or [x.uop for x in arrays]
-            _own(found, nodes, storages)
-        results = run(storages) if found.outputs else []
-        if found.donated:
-            _delete_donated(found, nodes, storages, results)
-        return found.out_tree.unflatten(
-            [Array(new_buffer(s, dtype, shape), weak)
-             for s, (dtype, shape, weak) in zip(results, found.outputs, strict=True)]
-        )  # fmt: skip
+            return _donating(found, run, arrays, storages)
+        return _results(found, run(storages) if found.outputs else [])
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """What a call with these arguments would run, without running it."""
@@ -177,10 +177,11 @@ class Jitted:
         fn = with_static(self._fn, static)
         traced = trace.trace(fn, specs, whole, names)
         count("traces")
-        graph, captured = close_over(traced.graph.outputs, traced.graph.inputs)
+        execute(pending_below(traced.graph.outputs))  # what is captured is computed once, and now
+        graph, captured = close_over(traced.graph.outputs, traced.graph.inputs, traced.graph.lines)
         inputs = set(graph.inputs)
         unbound = [u for u in graph.nodes() if u.op is ops.PARAM and u not in inputs]
-        leaked = [u for u in unbound if u.origin is not None and u.origin.phase == LEAKED]
+        leaked = [u for u in unbound if (known := argument(u)) is not None and known.ended]
         if leaked:
             raise errors.UnexpectedTracerError(leak_message(leaked[0], leaked))
         donated = frozenset(self._donated(args, kwargs))
@@ -189,6 +190,8 @@ class Jitted:
         run = None if unbound else _lazily(graph, donated)
         found = Compiled(graph, tuple(captured), donated, traced.out_tree, outputs, run)
         if not unbound:  # otherwise the next enclosing trace has other PARAMs
+            if len(self._signatures) >= _MOST_SIGNATURES:
+                self._signatures.pop(next(iter(self._signatures)), None)
             self._signatures[key] = found
             self._note_trace(names, arrays, static)
         return found
@@ -232,9 +235,9 @@ class Jitted:
 
     # -- running ------------------------------------------------------------------------------
 
-    def _inlined(self, found: Compiled, nodes: Sequence[UOp]) -> Any:
+    def _inlined(self, found: Compiled, arrays: Sequence[Array]) -> Any:
         """The results as part of the trace that the arguments, or captured values, belong to."""
-        results = found.graph.call((*nodes, *found.captured))
+        results = called(found.graph, (*[x.uop for x in arrays], *found.captured))
         return found.out_tree.unflatten(
             [Array(u, weak) for u, (_, _, weak) in zip(results, found.outputs, strict=True)]
         )
@@ -247,46 +250,76 @@ def _with_no_kwargs(in_tree: PyTreeDef) -> PyTreeDef:
 
 def _buffers(arrays: Sequence[Array]) -> list[UOp]:
     """The BUFFERs of arguments, computed where they were not; scalars need no computation."""
-    pending = [x for x in arrays if x.uop.op is not ops.BUFFER and x.uop.op is not ops.CONST]
-    if pending:
-        realize(pending)
-    return [scalar_buffer(u) if (u := x.uop).op is ops.CONST else u for x in arrays]
+    todo = [x for x in arrays if x.node().op is not ops.BUFFER and x.node().op is not ops.CONST]
+    if todo:
+        realize(todo)
+    return [scalar_buffer(u) if (u := x.node()).op is ops.CONST else u for x in arrays]
 
 
-def _lazily(graph: Graph, donated: frozenset[int]) -> Callable[[Sequence[Any]], list[Any]]:
+def _lazily(graph: Graph, donated: frozenset[int]) -> Run:
     """Compiles at the first run, so that `lower` and inlining need no device."""
-    executables: dict[Any, Callable[[Sequence[Any]], list[Any]]] = {}
+    executables: dict[Any, Run] = {}
 
-    def run(storages: Sequence[Any]) -> list[Any]:
+    def run(inputs: Sequence[Any], donation: Donation | None = None) -> list[Any]:
         from anneal import device
 
         target = device.target()
         executable = executables.get(target)
         if executable is None:
             executable = executables[target] = device.compile(graph, donated)
-        return executable(storages)
+        return executable(inputs, donation)
 
     return run
 
 
-def _own(found: Compiled, nodes: Sequence[UOp], storages: list[Any]) -> None:
-    """Donated data that other Arrays may hold are copied first."""
+def _results(found: Compiled, storages: Sequence[Any]) -> Any:
+    return found.out_tree.unflatten(
+        [Array(new_buffer(s, dtype, shape), weak)
+         for s, (dtype, shape, weak) in zip(storages, found.outputs, strict=True)]
+    )  # fmt: skip
+
+
+def _donating(
+    found: Compiled, run: Run, arrays: Sequence[Array], storages: Sequence[Any]
+) -> Any:
+    """A call after which the donated arrays are deleted; it is done and returns, or leaves them.
+
+    Whoever interrupts it after its results came to be in the memory of its arguments is heard when
+    it has returned.
+    """
+    from anneal.device import Donation
+
+    donation = Donation(_unshared(found.donated, arrays, storages))
+    try:
+        made = _results(found, run(storages, donation) if found.outputs else [])
+        _delete(found, arrays)
+    except BaseException as e:
+        if isinstance(e, Exception) or not donation.log or donation.finish is None:
+            raise
+        made = _results(found, donation.finish())
+        _delete(found, arrays)
+        raise_soon(type(e))
+    return made
+
+
+def _unshared(
+    donated: frozenset[int], arrays: Sequence[Array], storages: Sequence[Any]
+) -> frozenset[int]:
+    """Those of `donated` whose memory nothing but the argument itself can read."""
+    out = [i for i in donated
+           if not storages[i].shared and (u := arrays[i]._uop).op is ops.BUFFER
+           and not u.arg[0].shared]  # fmt: skip
+    if len(set(map(id, storages))) < len(storages):
+        uses = Counter(map(id, storages))
+        out = [i for i in out if uses[id(storages[i])] == 1]
+    return frozenset(out)
+
+
+def _delete(found: Compiled, arrays: Sequence[Array]) -> None:
     for i in found.donated:
-        if nodes[i].arg[0].shared:
-            from anneal import device
-
-            storages[i] = device.copy(storages[i])
-
-
-def _delete_donated(
-    found: Compiled, nodes: Sequence[UOp], storages: Sequence[Any], results: Sequence[Any]
-) -> None:
-    kept = {id(s) for s in results}
-    for i in found.donated:
-        if id(storages[i]) not in kept:
-            storages[i].deleted = True
-            if not nodes[i].arg[0].shared:
-                nodes[i].arg[0].deleted = True
+        u = arrays[i]._uop
+        if u.op is not ops.BUFFER or type(s := u.arg[0]) is HostBuffer or not s.spent:
+            arrays[i]._uop = new_buffer(DELETED, u.dtype, u.shape)
 
 
 # -- the decorator ---------------------------------------------------------------------------------
@@ -390,7 +423,7 @@ def marked_arguments(
     which: str,
 ) -> tuple[frozenset[int], frozenset[str]]:
     """Positions and names of the marked arguments: from one, by the signature, also the other."""
-    places = {numbers} if isinstance(numbers, int) else set(numbers or ())
+    places = set(() if numbers is None else integers("jit", f"{which}_argnums", numbers))
     called = {names} if isinstance(names, str) else set(names or ())
     if not places and not called:
         return frozenset(), frozenset()

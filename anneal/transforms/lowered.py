@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+from anneal.provenance import Lines
 from anneal.uop.uop import Graph, Origin
 
 
@@ -68,13 +69,14 @@ class Lowered:
         if what == "graph":
             return repr(self.graph)
         if what == "kernels":
-            return "\n".join([_kernel_text(launch) for launch in self.plan.launches])
+            lines = Lines(self.graph)
+            return "\n".join([_kernel_text(x, lines.of(x.made)) for x in self.plan.launches])
         if what == "source":
             return "\n\n".join([k.source for k in self.kernels])
         raise ValueError(f'as_text knows "graph", "kernels" and "source", not {what!r}')
 
 
-def _kernel_text(launch: Any) -> str:
+def _kernel_text(launch: Any, origins: Sequence[Origin]) -> str:
     k = launch.kernel
     given = ", ".join([f"{p.access} {p.dtype}[{p.size}]" for p in k.params])
     lines = [f"{k.name}({given}) grid {k.grid} workgroup {k.workgroup} "
@@ -82,7 +84,7 @@ def _kernel_text(launch: Any) -> str:
     written = [slot for slot, p in zip(launch.args, k.params, strict=True) if p in k.outputs]
     lines += [f"    writes buffer {slot}: {why}"
               for slot, why in zip(written, launch.reasons, strict=False)]  # fmt: skip
-    lines += [f"    {phase}: {places}" for phase, places in _by_phase(launch.origins)]
+    lines += [f"    {phase}: {places}" for phase, places in _by_phase(origins)]
     return "\n".join(lines)
 
 

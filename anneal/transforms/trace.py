@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 
 from anneal import tree
 from anneal.array import Array, asarray
-from anneal.provenance import user_origin
-from anneal.realization import ARGUMENT, LEAKED
+from anneal.provenance import Argument, recording, set_argument, tell, user_origin
 from anneal.tree import PyTreeDef
 from anneal.uop.dtypes import DType
-from anneal.uop.uop import Graph, Origin, Shape, UOp, param
+from anneal.uop.uop import Graph, Shape, UOp, param, toposort
 
 
 class Spec(NamedTuple):
@@ -74,17 +73,17 @@ class Parameters:
     `values`: what they stand for, so that Python may branch on what is computed from them.
     """
 
-    __slots__ = ("params",)
+    __slots__ = ("arguments", "params")
 
     def __init__(
         self, specs: Sequence[Spec], names: Sequence[str], of: str,
         values: Sequence[UOp] | None = None,
     ) -> None:  # fmt: skip
         here = user_origin()
-        file, line = (here.file, here.line) if here is not None else ("", 0)
         self.params = [param(s.dtype, s.shape) for s in specs]
+        self.arguments = [Argument(f"argument {name} of {of}", here) for name in names]
         for i, p in enumerate(self.params):
-            p.origin = Origin(file, line, ARGUMENT, f"argument {names[i]} of {of}")
+            set_argument(p, self.arguments[i])
             if values is not None:
                 p.value = values[i]
 
@@ -92,10 +91,9 @@ class Parameters:
         return self.params
 
     def __exit__(self, *_: object) -> None:
-        for p in self.params:
+        for p, what in zip(self.params, self.arguments, strict=True):
             p.value = None
-            assert p.origin is not None
-            p.origin = p.origin._replace(phase=LEAKED)
+            set_argument(p, what._replace(ended=True))
 
 
 def output_leaves(out: Any, of: str) -> tuple[list[Array], PyTreeDef]:
@@ -136,12 +134,13 @@ def trace(
     """Runs `fn(*args, **kwargs)` once, where `in_tree` is the structure of `(args, kwargs)` and
     `specs` and `names` describe its leaves; `values` as for `Parameters`."""
     of = name_of(fn)
-    with Parameters(specs, names, of, values) as params:
+    with Parameters(specs, names, of, values) as params, recording():
         stand_ins = [Array(p, s.weak_type) for p, s in zip(params, specs, strict=True)]
         args, kwargs = tree.unflatten(in_tree, stand_ins)
         arrays, out_tree = output_leaves(fn(*args, **kwargs), of)
         outputs = tuple([a.uop for a in arrays])
+        lines = tell(toposort(outputs))
     weak = tuple([a.weak_type for a in arrays])
-    return Traced(Graph(tuple(params), outputs), out_tree, weak)
+    return Traced(Graph(tuple(params), outputs, lines), out_tree, weak)
 
 

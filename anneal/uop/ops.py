@@ -47,6 +47,7 @@ SHEAR = Op("SHEAR", 1, "arg (axis, by, step, offset, length): out[.. i .. j ..] 
 NEG = Op("NEG", 1, "-x")
 EXP = Op("EXP", 1, "e**x")
 LOG = Op("LOG", 1, "natural logarithm; NaN below 0, -inf at 0")
+LOG1P = Op("LOG1P", 1, "log(1 + x), accurate near 0")
 SIN = Op("SIN", 1, "sine of radians")
 COS = Op("COS", 1, "cosine of radians")
 TANH = Op("TANH", 1, "hyperbolic tangent")
@@ -70,8 +71,9 @@ ADD = Op("ADD", 2, "x + y; ints wrap; or on bool")
 SUB = Op("SUB", 2, "x - y; ints wrap")
 MUL = Op("MUL", 2, "x * y; ints wrap; and on bool")
 DIV = Op("DIV", 2, "x / y of floats")
-FLOORDIV = Op("FLOORDIV", 2, "floor(x / y) of ints; y = 0 gives -1, or the maximum if unsigned")
-MOD = Op("MOD", 2, "x - floor(x / y) * y of ints, the sign of y; y = 0 gives x")
+FLOORDIV = Op("FLOORDIV", 2, "floor(x / y) of ints; y = 0 gives 0")
+MOD = Op("MOD", 2, "x - floor(x / y) * y, the sign of y, zero's too; of ints y = 0 gives 0; of "
+         "floats from C's exact fmod, NaN for y = 0 and infinite x")  # fmt: skip
 POW = Op("POW", 2, "x ** y of floats; IEEE 754 pow")
 MAX = Op("MAX", 2, "the greater; NaN if either is; or on bool")
 MIN = Op("MIN", 2, "the smaller; NaN if either is; and on bool")
@@ -115,7 +117,7 @@ FOR = Op("FOR", -1, "src (STORE, ranges...): the STORE for every value of the ra
 BARRIER = Op("BARRIER", 1, "src (FOR,): all lanes are past it, and see what it stored")
 GROUP = Op("GROUP", 2, "src (value, lane): all lanes' values combined; arg 'add'|'mul'|'max'|'min'")
 
-UNARY = frozenset({NEG, EXP, LOG, SIN, COS, TANH, SQRT, FLOOR, ROUND, ABS, NOT})
+UNARY = frozenset({NEG, EXP, LOG, LOG1P, SIN, COS, TANH, SQRT, FLOOR, ROUND, ABS, NOT})
 COMPARISONS = frozenset({LT, EQ, NE})
 BINARY = frozenset({ADD, SUB, MUL, DIV, FLOORDIV, MOD, POW, MAX, MIN, AND, OR, XOR, SHL, SHR})
 BINARY |= COMPARISONS

@@ -2,7 +2,8 @@
 
 In: root nodes and a RuleSet (compiled from `.upat` files by `uop/upat.py`). Out: the rewritten
 roots, of the same shapes and dtypes. Iterative: a chain of 50,000 nodes is no deeper for Python
-than one of five. Who wants to know what happened passes `record`; nobody else pays for it.
+than one of five. Who wants to know what happened passes `record`, who knows where nodes come from
+`carry`; nobody else pays for it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from anneal.uop import ops
 from anneal.uop.ops import Op
-from anneal.uop.uop import Scalar, UOp, rebuild, toposort
+from anneal.uop.uop import Carry, Scalar, UOp, rebuild, toposort
 
 Matcher = Callable[[UOp], tuple[UOp, int] | None]
 Cotangents = tuple[UOp | None, ...]
@@ -103,8 +104,9 @@ def build(op: Op, *args: UOp | Scalar) -> UOp:
 
 
 def rewrite(
-    roots: Sequence[UOp], rules: RuleSet, *, record: Callable[[Fired], None] | None = None
-) -> list[UOp]:
+    roots: Sequence[UOp], rules: RuleSet, *, record: Callable[[Fired], None] | None = None,
+    carry: Carry | None = None,
+) -> list[UOp]:  # fmt: skip
     """`roots` rewritten by `rules` to a fixpoint.
 
     Every node is matched once its sources are final; a replacement is rewritten in turn. Raises
@@ -127,6 +129,8 @@ def rewrite(
             final = new if hit is None else _settle(new, hit, rules, done, record)
             done[new] = final
         done[u] = final
+        if carry is not None:
+            carry(u, final)
     return [done[r] for r in roots]
 
 
@@ -193,7 +197,7 @@ def _settle(
 
 
 def _conformed(before: UOp, after: UOp, rule: Rule) -> UOp:
-    """`after` with the shape and provenance of `before`."""
+    """`after` with the shape of `before`."""
     if after.dtype is not before.dtype:
         raise RewriteError(f"rule {rule.name} ({rule.file}:{rule.line}) turned {before.dtype} into "
                            f"{after.dtype}: {rule.text}")
@@ -202,8 +206,6 @@ def _conformed(before: UOp, after: UOp, rule: Rule) -> UOp:
             raise RewriteError(f"rule {rule.name} ({rule.file}:{rule.line}) turned shape "
                                f"{before.shape} into {after.shape}: {rule.text}")
         after = after.expand(before.shape)
-    if after.origin is None and before.origin is not None and after is not before:
-        after.origin = before.origin._replace(rule=rule.name)
     return after
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from anneal.uop import ops
-from anneal.uop.uop import Dim, Graph, UOp, toposort
+from anneal.uop.uop import Dim, Graph, Origins, UOp, toposort
 
 _MOST_LINES = 60
 _INFIX = {ops.ADD: "+", ops.SUB: "-", ops.MUL: "*", ops.FLOORDIV: "//", ops.MOD: "%",
@@ -42,19 +43,19 @@ def show(u: UOp) -> str:
     """The graph below a node."""
     if not u.src or u.op in (ops.PARAM, ops.BUFFER, ops.ARANGE):  # their sources are dims
         return f"{u.op} {_arg_text(u)}: {type_text(u)}"
-    return "\n".join(_lines([u]))
+    return "\n".join(_lines([u], {}, {}))
 
 
 def show_graph(graph: Graph) -> str:
-    """Inputs, one line for each node, and the outputs."""
+    """Inputs, one line for each node with those that made it, and the outputs."""
     names = {p: f"%in{i}" for i, p in enumerate(graph.inputs)}
-    lines = _lines(graph.outputs, names)
+    lines = _lines(graph.outputs, names, graph.lines)
     header = ", ".join(f"{names[p]}: {type_text(p)}" for p in graph.inputs)
     return "\n".join([f"graph({header})", *lines])
 
 
-def _lines(roots: Any, names: dict[UOp, str] | None = None) -> list[str]:
-    names = dict(names or {})
+def _lines(roots: Any, names: Mapping[UOp, str], origins: Mapping[UOp, Origins]) -> list[str]:
+    names = dict(names)
     lines: list[str] = []
     for u in toposort(roots):
         if u in names:
@@ -64,7 +65,8 @@ def _lines(roots: Any, names: dict[UOp, str] | None = None) -> list[str]:
             continue
         name = names[u] = f"%{len(lines)}"
         inside = ", ".join(names[s] for s in u.src)
-        origin = f"  # {u.origin.file}:{u.origin.line}" if u.origin else ""
+        places = dict.fromkeys(f"{o.file}:{o.line}" for o in origins.get(u, ()))
+        origin = f"  # {', '.join(places)}" if places else ""
         lines.append(f"  {name} = {u.op}{_arg_text(u)}({inside}): {type_text(u)}{origin}")
     if len(lines) > _MOST_LINES:
         half = _MOST_LINES // 2

@@ -38,8 +38,10 @@ def check_nodes(nodes: Iterable[UOp], table: Mapping[Op, Check], stage: str) -> 
         check = table.get(u.op)
         if check is None:
             raise SpecError(f"{u.op} may not appear at the {stage} stage, in\n{u}")
-        if u.op.arity >= 0 and len(u.src) != u.op.arity:
-            expected: str | None = f"{u.op.arity} sources"
+        if any(type(d) is not int and not isinstance(d, UOp) for d in u.shape):
+            expected: str | None = f"dims that are Python ints, in the shape {u.shape!r}"
+        elif u.op.arity >= 0 and len(u.src) != u.op.arity:
+            expected = f"{u.op.arity} sources"
         else:
             expected = check(u)
         if expected is not None:
@@ -175,9 +177,10 @@ EVERYWHERE: dict[Op, Check] = {
     ops.NOT: _all_of("b", "i", "u"),
     **dict.fromkeys((ops.NEG, ops.ABS, ops.SUB), _all_of("i", "u", "f")),
     **dict.fromkeys((ops.ADD, ops.MUL, ops.MAX, ops.MIN), _all_of("b", "i", "u", "f")),
-    **dict.fromkeys((ops.EXP, ops.LOG, ops.SIN, ops.COS, ops.TANH, ops.SQRT, ops.FLOOR, ops.ROUND,
-                     ops.DIV, ops.POW), _all_of("f")),
-    **dict.fromkeys((ops.FLOORDIV, ops.MOD, ops.SHL, ops.SHR), _all_of("i", "u")),
+    **dict.fromkeys((ops.EXP, ops.LOG, ops.LOG1P, ops.SIN, ops.COS, ops.TANH, ops.SQRT, ops.FLOOR,
+                     ops.ROUND, ops.DIV, ops.POW), _all_of("f")),
+    **dict.fromkeys((ops.FLOORDIV, ops.SHL, ops.SHR), _all_of("i", "u")),
+    ops.MOD: _all_of("i", "u", "f"),
     **dict.fromkeys((ops.AND, ops.OR, ops.XOR), _all_of("b", "i", "u")),
     **dict.fromkeys((ops.LT, ops.EQ, ops.NE), _compare),
 }  # fmt: skip

@@ -12,7 +12,7 @@ from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.ops import Op
 from anneal.uop.rewrite import Fired, rewrite
-from anneal.uop.uop import Dim, UOp
+from anneal.uop.uop import Carry, Dim, UOp
 
 Bounds = tuple[int, int]
 
@@ -52,12 +52,13 @@ def hi(u: UOp) -> int:
 
 
 def simplify(
-    roots: Sequence[UOp], *, record: Callable[[Fired], None] | None = None
+    roots: Sequence[UOp], *, record: Callable[[Fired], None] | None = None,
+    carry: Carry | None = None,
 ) -> list[UOp]:  # fmt: skip
     """`roots` rewritten by `rules/symbolic.upat` to a fixpoint: the same values, bit for bit."""
     from anneal.rules._symbolic import RULES
 
-    return rewrite(roots, RULES, record=record)
+    return rewrite(roots, RULES, record=record, carry=carry)
 
 
 def simplify_dim(d: Dim) -> Dim:

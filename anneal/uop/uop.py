@@ -16,8 +16,9 @@ import itertools
 import math
 import struct
 import weakref
+from _weakref import _remove_dead_weakref  # type: ignore[attr-defined]
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple, Union
 
@@ -31,12 +32,18 @@ Scalar = bool | int | float
 
 
 class Origin(NamedTuple):
-    """Where a node comes from. Out of band: never part of a node's identity."""
+    """A line of the user's program that asked for a value. Nodes have none: tables of nodes do, see
+    `anneal.provenance`."""
 
     file: str
     line: int
     phase: str = "forward"
     rule: str | None = None
+
+
+Origins = tuple[Origin, ...]
+# Told of each node of a graph, sources first, and of what stands for it in another.
+Carry = Callable[["UOp", "UOp"], None]
 
 
 class _Ref(weakref.ref["UOp"]):
@@ -48,9 +55,9 @@ _table: dict[tuple[Any, ...], _Ref] = {}
 _counter = itertools.count()
 
 
-def _forget(ref: _Ref, table: dict[tuple[Any, ...], _Ref] = _table) -> None:
-    if table.get(ref.key) is ref:
-        del table[ref.key]
+def _forget(ref: _Ref, table: dict[tuple[Any, ...], _Ref] = _table,
+            remove: Callable[..., None] = _remove_dead_weakref) -> None:  # fmt: skip
+    remove(table, ref.key)  # if it is dead: another thread may have made the node again
 
 
 def live_nodes() -> int:
@@ -61,10 +68,10 @@ def live_nodes() -> int:
 class UOp:
     """One node. `traced`: some PARAM is below it. `value`: a node that already holds its value
     (a BUFFER after it was computed; the argument a PARAM stands for); `depth`: the longest way down
-    to a leaf; `origin`: see Origin."""
+    to a leaf."""
 
-    __slots__ = ("__weakref__", "_bounds", "_free", "arg", "depth", "dtype", "op", "origin",
-                 "shape", "src", "traced", "value")  # fmt: skip
+    __slots__ = ("__weakref__", "_bounds", "_free", "arg", "depth", "dtype", "op", "shape", "src",
+                 "traced", "value")  # fmt: skip
     op: Op
     dtype: DType
     src: tuple[UOp, ...]
@@ -72,7 +79,6 @@ class UOp:
     shape: Shape
     traced: bool
     depth: int
-    origin: Origin | None
     value: UOp | None
     _bounds: tuple[Any, Any] | None
     _free: frozenset[UOp] | None
@@ -88,7 +94,7 @@ class UOp:
                 return known
         self = object.__new__(cls)
         self.op, self.dtype, self.src, self.arg = op, dtype, src, arg
-        self.origin = self.value = self._bounds = self._free = None
+        self.value = self._bounds = self._free = None
         traced = op is ops.PARAM
         shape: Shape = ()
         depth = -1
@@ -111,7 +117,11 @@ class UOp:
         self.shape = shape
         ref = _Ref(self, _forget)
         ref.key = key
-        _table[key] = ref
+        while (found := _table.setdefault(key, ref)) is not ref:  # another thread was first
+            known = found()
+            if known is not None:
+                return known
+            _remove_dead_weakref(_table, key)
         return self
 
     # -- reading ------------------------------------------------------------------------------
@@ -391,6 +401,11 @@ def param(dtype: DType, shape: Iterable[Dim]) -> UOp:
     return UOp(ops.PARAM, dtype, dims, (next(_counter), arg))
 
 
+def param_count() -> int:
+    """A number that no PARAM has: greater than those of all so far, less than those to come."""
+    return next(_counter)
+
+
 def buffer(storage: Any, dtype: DType, shape: Iterable[Dim]) -> UOp:
     """A leaf that holds data. `storage` is the runtime's handle; the IR never looks inside."""
     arg, dims = _template(tuple(shape))
@@ -404,16 +419,19 @@ def new_buffer(storage: Any, dtype: DType, shape: Shape) -> UOp:
     self = object.__new__(UOp)
     self.op, self.dtype, self.src, self.arg = ops.BUFFER, dtype, (), (storage, shape)
     self.shape, self.traced, self.depth = shape, False, 0
-    self.origin = self.value = self._bounds = self._free = None
+    self.value = self._bounds = self._free = None
     return self
 
 
 def var(name: str, least: int, greatest: int) -> UOp:
     """A symbolic integer in [least, greatest]."""
-    return UOp(ops.VAR, dtypes.index, (), (name, least, greatest))
+    return UOp(ops.VAR, dtypes.index, (), (name, int(least), int(greatest)))
 
 
 def arange(n: Dim, dtype: DType) -> UOp:
+    """0, 1, ..., n - 1. OverflowError where 32 bits do not hold them."""
+    if isinstance(n, int) and dtype.is_int and dtype.bits == 32 and n - 1 > dtype.max:
+        raise OverflowError(f"{n} numbers from 0 do not fit {dtype}")
     arg, dims = _template((n,))
     return UOp(ops.ARANGE, dtype, dims, arg)
 
@@ -627,33 +645,34 @@ def toposort(roots: Iterable[UOp], stop: Callable[[UOp], bool] | None = None) ->
 
 
 def rebuild(u: UOp, src: tuple[UOp, ...]) -> UOp:
-    """`u` with other sources; provenance is kept."""
-    if src == u.src:
-        return u
-    new = UOp(u.op, u.dtype, src, u.arg)
-    if new.origin is None:
-        new.origin = u.origin
-    return new
+    """`u` with other sources."""
+    return u if src == u.src else UOp(u.op, u.dtype, src, u.arg)
 
 
-def substitute(roots: Iterable[UOp], mapping: Mapping[UOp, UOp]) -> list[UOp]:
+def substitute(
+    roots: Iterable[UOp], mapping: Mapping[UOp, UOp], carry: Carry | None = None
+) -> list[UOp]:
     """`roots` with every key of `mapping` replaced by its value (values are not searched)."""
     roots = list(roots)
-    if not mapping:
+    if not mapping and carry is None:
         return roots
     done: dict[UOp, UOp] = dict(mapping)
     for u in toposort(roots, stop=mapping.__contains__):
         if u not in done:
-            done[u] = rebuild(u, tuple([done[s] for s in u.src])) if u.src else u
+            new = done[u] = rebuild(u, tuple([done[s] for s in u.src])) if u.src else u
+            if carry is not None:
+                carry(u, new)
     return [done[r] for r in roots]
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A function as data: PARAM nodes, result nodes. The pytrees are kept by the transforms."""
+    """A function as data: PARAM nodes, result nodes. The pytrees are kept by the transforms.
+    `lines`: what made its nodes, no part of what it is."""
 
     inputs: tuple[UOp, ...]
     outputs: tuple[UOp, ...]
+    lines: Mapping[UOp, Origins] = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
         from anneal.uop.show import show_graph
@@ -663,9 +682,9 @@ class Graph:
     def nodes(self) -> list[UOp]:
         return toposort(self.outputs)
 
-    def call(self, args: Iterable[UOp]) -> list[UOp]:
+    def call(self, args: Iterable[UOp], carry: Carry | None = None) -> list[UOp]:
         """The outputs with `args` in the place of the inputs: inlining."""
-        return substitute(self.outputs, dict(zip(self.inputs, args, strict=True)))
+        return substitute(self.outputs, dict(zip(self.inputs, args, strict=True)), carry)
 
     def leaves(self) -> list[UOp]:
         """BUFFERs that the outputs read without their being inputs, in order of first use."""

@@ -8,52 +8,83 @@ memory given away.
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from anneal import config
-from anneal.device import DeviceError, read
+from anneal.device import DeviceError, Donation, forget_forked, read
 from anneal.lowering import cache
 from anneal.lowering.cost import item_bytes
 from anneal.lowering.limits import Limits
 from anneal.lowering.plan import Kernel, Launch, Plan, Slot, lower
+from anneal.memo import Memo
 from anneal.profiling import profiled, record
-from anneal.stats import count, count_bytes
+from anneal.provenance import Lines
+from anneal.stats import count, gauge
 from anneal.uop import dtypes
 from anneal.uop.dtypes import DType
 from anneal.uop.uop import Graph
+from anneal.wgsl.pool import Pool
 from anneal.wgsl.render import SUPPORTED
 
 if TYPE_CHECKING:
     import numpy as np
 
 _MOST_BINDINGS_REMEMBERED = 64
-# Buffers kept for each result of a program: one that is read while the next is made.
-_MOST_ON_A_SHELF = 2
+_MOST_PIPELINES = 1024  # some 0.3 MB each
 _MOST_GROUPS = 65535  # every adapter's limit of workgroups along an axis
 _INSTALL = "install a Vulkan driver (on Debian: apt-get install mesa-vulkan-drivers), or use the " \
            "interpreter"  # fmt: skip
+# A pipeline, its bind group, and how many workgroups run.
+_Dispatch = tuple[Any, Any, tuple[int, int, int]]
 _adapters: list[Any] | None = None
+_finding = threading.RLock()
+_forked = False
 
 
 def adapters() -> list[Any]:
-    """The adapters that answer, hardware first; OpenGL's are left out."""
+    """The adapters that answer, hardware first; OpenGL's are left out. DeviceError in a process
+    that was forked after they were found."""
     global _adapters
-    if _adapters is None:
-        try:
-            import wgpu
-            from wgpu.backends.wgpu_native.extras import set_instance_extras
-        except (ImportError, OSError):  # OSError: the wheel is there, its library does not load
-            _adapters = []
-            return _adapters
-        with contextlib.suppress(RuntimeError):  # the program made wgpu's instance before us
-            set_instance_extras(backends=["Vulkan", "Metal", "DX12"])
-        with config.no_display():
-            found = [a for a in wgpu.gpu.enumerate_adapters_sync()
-                     if a.info["backend_type"] != "OpenGL"]  # fmt: skip
-        _adapters = sorted(found, key=lambda a: bool(a.info["adapter_type"] == "CPU"))
-    return _adapters
+    if _forked:
+        raise DeviceError(
+            "this process was forked after WebGPU had been opened, whose threads and locks a fork "
+            "does not copy: start processes anew (multiprocessing's \"spawn\"), fork before the "
+            "first use of WebGPU, or use the interpreter here"
+        )
+    with _finding:
+        if _adapters is None:
+            _adapters = _found()
+        return _adapters
+
+
+def _found() -> list[Any]:
+    try:
+        import wgpu
+        from wgpu.backends.wgpu_native.extras import set_instance_extras
+    except (ImportError, OSError):  # OSError: the wheel is there, its library does not load
+        return []
+    with contextlib.suppress(RuntimeError):  # the program made wgpu's instance before us
+        set_instance_extras(backends=["Vulkan", "Metal", "DX12"])
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork)
+    with config.no_display():
+        found = [a for a in wgpu.gpu.enumerate_adapters_sync()
+                 if a.info["backend_type"] != "OpenGL"]  # fmt: skip
+    return sorted(found, key=lambda a: bool(a.info["adapter_type"] == "CPU"))
+
+
+def _after_fork() -> None:
+    """What wgpu holds is the parent's: the child neither uses it nor gives it back."""
+    global _forked
+    _forked = True
+    forget_forked()
+    from wgpu.backends.wgpu_native import _api
+
+    _api.libf = None  # finalizers then leave the library alone
 
 
 def hardware_adapter() -> str | None:
@@ -75,25 +106,32 @@ def describe(adapter: Any) -> dict[str, Any]:
 
 
 def open_device() -> WebGPU:
-    """The first adapter's device. DeviceError where none answers."""
+    """The first adapter's device. DeviceError where none answers, or it does not open."""
     found = adapters()
     if not found:
         raise DeviceError(f"no WebGPU adapter answers: {_INSTALL}")
-    return WebGPU(found[0])
+    import wgpu
+
+    try:
+        return WebGPU(found[0])
+    except (RuntimeError, wgpu.GPUError) as e:
+        raise DeviceError(f"{found[0].info['device']} does not open: {e}") from e
 
 
 class Storage:
-    """A buffer on loan from the device's pool, or from `shelf`, to which it then goes back."""
+    """A buffer on loan from the device's pool, or from `shelf`, to which it then goes back.
 
-    __slots__ = ("__weakref__", "buffer", "deleted", "device", "dtype", "shared", "shelf", "size")
+    `spent`: not empty once the memory was given away; see `anneal.device.Donation`.
+    """
 
-    def __init__(self, device: WebGPU, dtype: DType, size: int, buffer: Any = None,
+    __slots__ = ("__weakref__", "buffer", "device", "dtype", "shared", "shelf", "size", "spent")
+
+    def __init__(self, device: WebGPU, dtype: DType, size: int, buffer: Any,
                  shelf: list[Any] | None = None) -> None:  # fmt: skip
         self.device, self.dtype, self.size, self.shelf = device, dtype, size, shelf
-        self.deleted = self.shared = False
-        self.buffer: Any = buffer  # set before what may raise: __del__ reads it
-        if buffer is None:
-            self.buffer = device.acquire(self.nbytes)
+        self.buffer = buffer
+        self.shared = False
+        self.spent: Sequence[Any] = ()
 
     @property
     def nbytes(self) -> int:
@@ -101,23 +139,20 @@ class Storage:
 
     def held(self) -> Any:
         """The buffer; DeviceError once it was given away."""
-        if self.buffer is None:
+        if self.spent or self.buffer is None:
             raise DeviceError("the array's memory was donated and holds it no more")
         return self.buffer
 
-    def take(self) -> Any:
-        """The buffer, given away: this storage is deleted."""
-        buffer, self.buffer = self.buffer, None
-        self.deleted = True
-        return buffer
-
     def __del__(self) -> None:
-        if self.buffer is not None and count_bytes is not None:  # None while Python shuts down
-            self.device.release(self.buffer, self.shelf)
+        # `count` is None while Python shuts down.
+        if self.buffer is not None and not _forked and count is not None:
+            self.device.pool.release(self.buffer, self.shelf)
 
 
 class WebGPU:
-    """A wgpu device with its pipelines and free buffers."""
+    """A wgpu device with its pipelines and memory. One thread at a time is at work with it, under
+    `lock`: what is submitted first is done first, and what was read is still what it was when the
+    work on it is submitted."""
 
     name = "webgpu"
 
@@ -126,40 +161,63 @@ class WebGPU:
         own = adapter.limits
         wanted = {k: own[k] for k in ("max-storage-buffers-per-shader-stage", "max-buffer-size",
                                       "max-storage-buffer-binding-size") if k in own}
+        from wgpu.backends.wgpu_native import ffi, lib
+
         self.handle = adapter.request_device_sync(required_features=features,
                                                   required_limits=wanted)  # fmt: skip
+        self._new_array, self._submit = ffi.new, lib.wgpuQueueSubmit
+        self._queue = self.handle.queue._internal
         self.features = frozenset(features)
         bound = self.handle.limits
         self.limits = Limits(int(bound["max-storage-buffers-per-shader-stage"]),
                              int(bound["max-storage-buffer-binding-size"]),
                              gpu=adapter.info["adapter_type"] != "CPU")  # fmt: skip
-        self.pipelines: dict[str, Any] = {}
-        self.free: dict[int, list[Any]] = {}
+        self.lock = threading.RLock()
+        self.pipelines: Memo[str, Any] = Memo(_MOST_PIPELINES)
+        self.pool = Pool(self._new_buffer)
+        gauge(self._bytes)
 
-    def acquire(self, nbytes: int) -> Any:
-        """A buffer of at least `nbytes`; DeviceError beyond the adapter's limit."""
+    def _bytes(self) -> dict[str, int]:
+        pool = self.pool
+        pool.settle()
+        return {"live_bytes": pool.live_bytes, "peak_bytes": pool.peak_bytes,
+                "pooled_bytes": pool.free_bytes}  # fmt: skip
+
+    def new(self, dtype: DType, size: int) -> Storage:
+        """A storage of `size` elements. DeviceError beyond the adapter's limit."""
+        nbytes = size * item_bytes(dtype)
         if nbytes > self.limits.max_binding_bytes:
             raise DeviceError(
                 f"an array of {nbytes} bytes exceeds the device's {self.limits.max_binding_bytes} "
                 "bytes a buffer: split it, or use the interpreter"
             )
-        size = max(16, -(-nbytes // 16) * 16)
-        count_bytes(size)
-        free = self.free.get(size)
-        if free:
-            return free.pop()
+        return Storage(self, dtype, size, self.acquire(_aligned(nbytes)))
+
+    def acquire(self, size: int, shelf: list[Any] | None = None) -> Any:
+        """A buffer of `size` bytes, from `shelf` if one is there. DeviceError where no memory is
+        left even without the free buffers."""
+        try:
+            return self.pool.acquire(size, shelf)
+        except MemoryError:
+            raise DeviceError(
+                f"no memory left on the device for {size} bytes, beside {self.pool.live_bytes} "
+                "that arrays hold: let go of some, or compute in smaller batches"
+            ) from None
+
+    def _new_buffer(self, size: int) -> Any:
+        """MemoryError where there is none."""
         import wgpu
 
         usage = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC | wgpu.BufferUsage.COPY_DST
-        count("buffers")
-        return self.handle.create_buffer(size=size, usage=usage)
+        with _memory_errors():
+            return self.handle.create_buffer(size=size, usage=usage)
 
-    def release(self, buffer: Any, shelf: list[Any] | None = None) -> None:
-        count_bytes(-buffer.size)
-        if shelf is not None and len(shelf) < _MOST_ON_A_SHELF:
-            shelf.append(buffer)
-            return
-        self.free.setdefault(buffer.size, []).append(buffer)
+    def submit(self, commands: Any, log: list[Any]) -> None:
+        """Submits a command buffer, and appends to `log`, in one step for the interpreter: no
+        interrupt comes between. (What wgpu finds wrong at a submission it does not raise, but ends
+        the process.)"""
+        array = self._new_array("WGPUCommandBuffer[]", [commands._internal])
+        log.extend(map(self._submit, (self._queue,), (1,), (array,)))
 
     def timed(self, pipeline: Any, group: Any, grid: tuple[int, int, int]) -> float:
         """Runs one dispatch to its end; the seconds that it took, by the device's time stamps or,
@@ -193,49 +251,68 @@ class WebGPU:
 
         dtype = dtypes.by_name(data.dtype.name)
         self._check(dtype)
-        out = Storage(self, dtype, data.size)
-        if data.size:
-            stored = data.astype(np.uint32) if dtype is dtypes.bool_ else data
-            raw = np.ascontiguousarray(stored).tobytes()
-            self.handle.queue.write_buffer(out.buffer, 0, raw + bytes(-len(raw) % 4))
+        with self.lock:
+            out = self.new(dtype, data.size)
+            if data.size:
+                stored = data.astype(np.uint32) if dtype is dtypes.bool_ else data
+                raw = np.ascontiguousarray(stored).tobytes()
+                with self._room():
+                    self.handle.queue.write_buffer(out.buffer, 0, raw + bytes(-len(raw) % 4))
         return out
 
     def read(self, storage: Storage) -> np.ndarray[Any, Any]:
-        """The elements, flat."""
+        """A copy of the elements, flat."""
         import numpy as np
 
         kind = np.uint32 if storage.dtype is dtypes.bool_ else np.dtype(storage.dtype.name)
         if not storage.size:
             return np.zeros(0, storage.dtype.name)
         nbytes = -(-storage.nbytes // 4) * 4
-        raw = self.handle.queue.read_buffer(storage.held(), 0, nbytes)
+        with self.lock, self._room():
+            raw = self.handle.queue.read_buffer(storage.held(), 0, nbytes)
         out = np.frombuffer(raw, kind)[: storage.size]
         return out.astype(bool) if storage.dtype is dtypes.bool_ else out
 
     def copy(self, storage: Storage) -> Storage:
         """A storage of its own with the same elements."""
-        source = storage.held()
-        out = Storage(self, storage.dtype, storage.size)
-        encoder = self.handle.create_command_encoder()
-        encoder.copy_buffer_to_buffer(source, 0, out.buffer, 0, out.buffer.size)
-        self.handle.queue.submit([encoder.finish()])
+        with self.lock:
+            source = storage.held()
+            out = self.new(storage.dtype, storage.size)
+            encoder = self.handle.create_command_encoder()
+            encoder.copy_buffer_to_buffer(source, 0, out.buffer, 0, out.buffer.size)
+            self.submit(encoder.finish(), [])
         return out
 
-    def _check(self, dtype: DType) -> None:
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[None]:
+        """For work that takes memory of its own: DeviceError where there is none."""
+        try:
+            with _memory_errors():
+                yield
+        except MemoryError as e:
+            self.pool.empty()  # so that it works when tried again
+            raise DeviceError(f"no memory left on the device to move data: {e}") from None
+
+    def holds(self, dtype: DType) -> bool:
+        """Whether arrays can have the dtype."""
         half = dtype is dtypes.float16
-        if dtype not in SUPPORTED or (half and "shader-f16" not in self.features):
+        return dtype in SUPPORTED and not (half and "shader-f16" not in self.features)
+
+    def _check(self, dtype: DType) -> None:
+        if not self.holds(dtype):
             known = ", ".join(sorted(d.name for d in SUPPORTED))
             raise TypeError(f"webgpu holds no {dtype} here: it holds {known}; cast with "
                             "x.astype(...), or use the interpreter")  # fmt: skip
 
-    def _check_sizes(self, launch: Launch) -> None:
+    def _check_sizes(self, launch: Launch, lines: Lines | None) -> None:
         """DeviceError for what a kernel would bind but the device cannot, before anything runs."""
         most = self.limits.max_binding_bytes
         for p in launch.kernel.params:
             nbytes = p.size * item_bytes(p.dtype)
             if nbytes > most:
-                lines = dict.fromkeys(f"{o.file}:{o.line}" for o in launch.origins)
-                at = f" at {', '.join(list(lines)[:3])}" if lines else ""
+                found = lines.of(launch.made) if lines is not None else ()
+                places = dict.fromkeys(f"{o.file}:{o.line}" for o in found)
+                at = f" at {', '.join(list(places)[:3])}" if places else ""
                 raise DeviceError(
                     f"{launch.kernel.name}{at} would {p.access.replace('_', ' and ')} an array of "
                     f"{p.size} {p.dtype} elements, {nbytes} bytes, which exceeds the device's "
@@ -250,9 +327,9 @@ class WebGPU:
         if not all(0 <= n <= _MOST_GROUPS for n in kernel.grid):
             raise DeviceError(f"{kernel.name} launches {kernel.grid} workgroups; WebGPU allows "
                               f"{_MOST_GROUPS} along an axis")  # fmt: skip
-        known = self.pipelines.get(kernel.source)
-        if known is not None:
-            return known
+        return self.pipelines.get(kernel.source, lambda: self._compiled(kernel))
+
+    def _compiled(self, kernel: Kernel) -> Any:
         import wgpu
 
         try:
@@ -266,7 +343,6 @@ class WebGPU:
             raise DeviceError(f"{kernel.name} does not compile: {e}\n{text}") from e
         count("kernels_compiled")
         count("pipelines")
-        self.pipelines[kernel.source] = made
         return made
 
     def compile(self, graph: Graph, donate: frozenset[int], limits: Limits) -> Loaded:
@@ -274,91 +350,154 @@ class WebGPU:
         plan = cache.load(graph, key)
         if plan is None:
             plan = lower(graph, limits, donate)
-            cache.store(graph, key, plan)
-        return Loaded(self, plan)
+            cache.store(key, plan)
+        with self.lock:
+            return Loaded(self, plan, Lines(graph))
+
+
+def _aligned(nbytes: int) -> int:
+    """The size of a buffer for so many bytes."""
+    return max(16, -(-nbytes // 16) * 16)
+
+
+@contextlib.contextmanager
+def _memory_errors() -> Iterator[None]:
+    """wgpu's errors that say that no memory is left, as MemoryError."""
+    import wgpu
+
+    try:
+        yield
+    except wgpu.GPUError as e:
+        if "not enough memory" in str(e).lower() or "out of memory" in str(e).lower():
+            raise MemoryError(str(e).strip()) from None
+        raise
 
 
 class Loaded:
-    """A Plan on a device: pipelines and scratch buffers ready, bind groups kept by buffers."""
+    """A Plan on a device: its pipelines, and bind groups kept with the buffers that they name."""
 
-    def __init__(self, device: WebGPU, plan: Plan) -> None:
+    def __init__(self, device: WebGPU, plan: Plan, lines: Lines | None = None) -> None:
         self.device, self.plan = device, plan
         for s in plan.slots:
             device._check(s.dtype)
         for launch in plan.launches:
-            device._check_sizes(launch)
+            device._check_sizes(launch, lines)
         self.pipelines = [device.pipeline(launch.kernel) for launch in plan.launches]
-        self.scratch = {i: Storage(device, s.dtype, s.size) for i, s in enumerate(plan.slots)
-                        if s.kind == "temp"}  # fmt: skip
-        self.made = [(i, s) for i, s in enumerate(plan.slots) if s.kind != "input"]
-        self.aliases = [(i, s.alias, s) for i, s in enumerate(plan.slots) if s.alias is not None]
+        self.made = [(i, s, _aligned(s.size * item_bytes(s.dtype)))
+                     for i, s in enumerate(plan.slots) if s.kind != "input"]  # fmt: skip
+        # Inputs that are results as they are, and slots that are several results or those.
+        self.returned = [i for i in dict.fromkeys(plan.outputs) if plan.slots[i].kind == "input"]
+        self.repeated = [i for i in dict.fromkeys(plan.outputs)
+                         if i in self.returned or plan.outputs.count(i) > 1]  # fmt: skip
         # A result's buffers come back to its own shelf: the next call binds the same ones.
         self.shelves: list[list[Any]] = [[] for _ in plan.slots]
-        self.bound: dict[tuple[int, ...], list[tuple[Any, Any, tuple[int, int, int]]]] = {}
+        # By the ids of buffers, which are theirs for as long as they are kept here.
+        self.bound: dict[tuple[int, ...], tuple[list[Any], list[_Dispatch]]] = {}
 
-    def __call__(self, inputs: Sequence[Any]) -> list[Storage]:
+    def __call__(self, inputs: Sequence[Any], donation: Donation | None = None,
+                 lines: Lines | None = None) -> list[Storage]:  # fmt: skip
         inputs = [s if type(s) is Storage else self.device.upload(read(s)) for s in inputs]
-        for s in inputs:
-            if s.deleted:
-                raise DeviceError(f"input {inputs.index(s)} was donated and is deleted")
-        storages: list[Storage] = [*inputs]  # a plan's slots begin with its inputs
-        apart = not self.aliases or len({id(s) for s in inputs}) == len(inputs)
-        for i, slot in self.made:
-            storages.append(self._storage(i, slot, inputs, apart))
-        if self.plan.launches:
-            self._submit([s.buffer for s in storages])
-        # Only now that all went well do donated storages give their buffers away.
-        for i, alias, slot in self.aliases:
-            if storages[i] is storages[alias]:
-                buffer = storages[alias].take()
-                storages[i] = Storage(self.device, slot.dtype, slot.size, buffer)
+        with self.device.lock:
+            for s in inputs:
+                if s.spent:
+                    raise DeviceError(f"input {inputs.index(s)} was donated and is deleted")
+            storages: list[Storage] = [*inputs]  # a plan's slots begin with its inputs
+            if donation is None:
+                for i, slot, nbytes in self.made:
+                    storages.append(self._new(i, slot, nbytes) if slot.alias is None
+                                    else self.device.copy(inputs[slot.alias]))  # fmt: skip
+                self._run(storages, [], lines)
+                return self._kept(storages)
+            heirs = self._lay_out(inputs, storages, donation.taken)
+
+            def finish() -> list[Storage]:
+                for i, before, after in heirs:
+                    if before.buffer is not None:
+                        after.buffer, before.buffer = before.buffer, None
+                    storages[i] = after
+                return self._kept(storages)
+
+            log = donation.begin(inputs)
+            if profiled():
+                log.append(None)  # from the first kernel on, what was given is not what it was
+            else:
+                donation.finish = finish
+            self._run(storages, log, lines)
+            return finish()
+
+    def _lay_out(self, inputs: Sequence[Storage], storages: list[Storage],
+                 taken: frozenset[int]) -> list[tuple[int, Storage, Storage]]:  # fmt: skip
+        """Appends the storages of what is made, and returns those that are to get the buffers of
+        `taken` inputs: slot, input and heir."""
+        slots = self.plan.slots
+        heirs = [(i, inputs[i], self._heir(slots[i])) for i in self.returned if i in taken]
+        for i, slot, nbytes in self.made:
+            if slot.alias is None:
+                storages.append(self._new(i, slot, nbytes))
+            elif slot.alias in taken:
+                heirs.append((i, inputs[slot.alias], self._heir(slot)))
+                storages.append(inputs[slot.alias])
+            else:  # another reads the memory that is written here
+                storages.append(self.device.copy(inputs[slot.alias]))
+        return heirs
+
+    def _new(self, i: int, slot: Slot, nbytes: int) -> Storage:
+        shelf = self.shelves[i]
+        return Storage(self.device, slot.dtype, slot.size, self.device.acquire(nbytes, shelf),
+                       shelf)  # fmt: skip
+
+    def _kept(self, storages: Sequence[Storage]) -> list[Storage]:
+        """The results of a call that was submitted."""
+        for i in self.repeated:
+            storages[i].shared = True
         return [storages[i] for i in self.plan.outputs]
 
-    def _storage(self, i: int, slot: Slot, inputs: Sequence[Storage], apart: bool) -> Storage:
-        if slot.kind == "temp":
-            return self.scratch[i]
-        if slot.alias is None:
-            shelf = self.shelves[i]
-            buffer = shelf.pop() if shelf else None
-            if buffer is not None:
-                count_bytes(buffer.size)
-            return Storage(self.device, slot.dtype, slot.size, buffer, shelf)
-        given = inputs[slot.alias]
-        if not apart and sum(s is given for s in inputs) > 1:
-            return self.device.copy(given)  # another input reads the memory that is written here
-        return given
+    def _run(self, storages: Sequence[Storage], log: list[Any], lines: Lines | None) -> None:
+        buffers = [s.buffer for s in storages]
+        if not self.plan.launches:
+            log.append(None)
+        elif profiled():
+            self._timed(self._bound(buffers), lines)
+        else:
+            self._submit(buffers, log)
 
-    def _submit(self, bound: list[Any]) -> None:
-        key = tuple(map(id, bound))
-        ready = self.bound.get(key)
-        if ready is None:
-            if len(self.bound) >= _MOST_BINDINGS_REMEMBERED:
-                self.bound.clear()
-            ready = self.bound[key] = self._bind(bound)
-        if profiled():
-            self._timed(ready)
-            return
+    def _heir(self, slot: Slot) -> Storage:
+        """A storage that will get the buffer of an input."""
+        return Storage(self.device, slot.dtype, slot.size, None)
+
+    def _submit(self, buffers: list[Any], log: list[Any]) -> None:
+        dispatches = self._bound(buffers)
         encoder = self.device.handle.create_command_encoder()
         compute = encoder.begin_compute_pass()
-        for pipeline, group, grid in ready:
+        for pipeline, group, grid in dispatches:
             compute.set_pipeline(pipeline)
             compute.set_bind_group(0, group)
             compute.dispatch_workgroups(*grid)
         compute.end()
-        self.device.handle.queue.submit([encoder.finish()])
+        self.device.submit(encoder.finish(), log)
         count("submissions")
-        count("launches", len(ready))
+        count("launches", len(dispatches))
 
-    def _timed(self, ready: list[tuple[Any, Any, tuple[int, int, int]]]) -> None:
+    def _bound(self, buffers: list[Any]) -> list[_Dispatch]:
+        key = tuple(map(id, buffers))
+        known = self.bound.get(key)
+        if known is None:
+            if len(self.bound) >= _MOST_BINDINGS_REMEMBERED:
+                self.bound.clear()
+            known = self.bound[key] = buffers, self._bind(buffers)
+        return known[1]
+
+    def _timed(self, dispatches: Sequence[_Dispatch], lines: Lines | None) -> None:
         """The launches one by one, each timed."""
-        for launch, (pipeline, group, grid) in zip(self.plan.launches, ready, strict=True):
+        for launch, (pipeline, group, grid) in zip(self.plan.launches, dispatches, strict=True):
             seconds = self.device.timed(pipeline, group, grid)
             k = launch.kernel
-            record(k.name, k.flops, k.bytes, launch.origins, seconds)
+            origins = lines.of(launch.made) if lines is not None else ()
+            record(k.name, k.flops, k.bytes, origins, seconds)
             count("submissions")
             count("launches")
 
-    def _bind(self, bound: list[Any]) -> list[tuple[Any, Any, tuple[int, int, int]]]:
+    def _bind(self, bound: list[Any]) -> list[_Dispatch]:
         out = []
         for launch, pipeline in zip(self.plan.launches, self.pipelines, strict=True):
             buffers = [bound[i] for i in launch.args]

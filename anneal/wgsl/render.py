@@ -26,10 +26,15 @@ SUPPORTED = frozenset(_TYPES) - {dtypes.index}
 _INFIX = {ops.ADD: "+", ops.SUB: "-", ops.MUL: "*", ops.DIV: "/", ops.AND: "&", ops.OR: "|",
           ops.XOR: "^", ops.LT: "<", ops.EQ: "=="}  # fmt: skip
 _LOGICAL = {ops.ADD: "|", ops.MUL: "&", ops.MAX: "|", ops.MIN: "&", ops.XOR: "!="}
-_CALLS = {ops.SIN: "sin", ops.COS: "cos", ops.SQRT: "sqrt", ops.FLOOR: "floor",
-          ops.ROUND: "round", ops.ABS: "abs"}  # fmt: skip
+_CALLS = {ops.SQRT: "sqrt", ops.FLOOR: "floor", ops.ROUND: "round", ops.ABS: "abs"}
 _FOLDS = {"add": ops.ADD, "mul": ops.MUL, "max": ops.MAX, "min": ops.MIN}
-_OURS = {ops.EXP: "exp_", ops.LOG: "log_", ops.TANH: "tanh_", ops.POW: "pow_"}
+_OURS = {ops.EXP: "exp_", ops.LOG: "log_", ops.LOG1P: "log1p_", ops.SIN: "sin_", ops.COS: "cos_",
+         ops.TANH: "tanh_", ops.POW: "pow_", ops.MOD: "fmod_"}  # fmt: skip
+# The texts that a text calls, itself last.
+_NEEDS = {"exp_": ("keep_", "exp_"), "log_": ("keep_", "logm_", "log_"),
+          "log1p_": ("keep_", "logm_", "log1p_"), "sin_": ("keep_", "turn_", "sin_"),
+          "cos_": ("keep_", "turn_", "cos_"), "tanh_": ("keep_", "exp_", "tanh_"),
+          "pow_": ("keep_", "pow_")}  # fmt: skip
 _DEPTH = 6
 # What is computed where it stands, never in the middle of a later line.
 _ONCE = frozenset({ops.LOAD, ops.GROUP})
@@ -67,6 +72,8 @@ def render(name: str, instructions: Sequence[Instruction], args: Sequence[tuple[
     text += [f"var<workgroup> {body.memory(a)}: array<{type_of(a.dtype)}, {a.arg[1]}>;"
              for a in body.arrays if a.op is ops.WORKGROUP]  # fmt: skip
     text += [_HELPERS[h] for h in _HELPERS if h in body.helpers]
+    if "keep_" in body.helpers:
+        lines.insert(0, "  zero_ = id.x >> 31u;")
     text += [_group(how, dtype, body.combined(how, dtype)) for how, dtype in body.groups]
     text.append(f"// {name}")
     text.append(f"@compute @workgroup_size({WORKGROUP})")
@@ -99,6 +106,7 @@ class _Body:
         self.names = 0
         self.text: dict[UOp, str] = {}
         self.depth: dict[UOp, int] = {}
+        self.part: dict[UOp, str] = {}
         self.uses: dict[UOp, int] = {}
         for i in instructions:
             if i.kind in ("let", "store", "fold", "if"):
@@ -110,13 +118,13 @@ class _Body:
         out += [f"  var {self.memory(a)}: array<{type_of(a.dtype)}, {a.arg[1]}>;"
                 for a in self.arrays if a.op is ops.REGISTERS]  # fmt: skip
         indent = 1
-        for kind, u in self.instructions:
+        for kind, u, length in self.instructions:
             if kind == "end":
                 indent -= 1
-            line = getattr(self, f"_{kind}")(u)
+            line = getattr(self, f"_{kind}")(u, *([length] if length else []))
             if line:
                 out.append("  " * indent + line)
-            if kind in ("loop", "if"):
+            if kind in ("loop", "block", "if"):
                 indent += 1
         return out
 
@@ -170,10 +178,25 @@ class _Body:
         start = self._literal(identity(u.arg[0], u.dtype), u.dtype)
         return f"var {self.text[u]} = {start};"
 
-    def _loop(self, r: UOp) -> str:
-        self.text[r] = f"r{r.arg[0]}"
-        size = self._name(r.src[0])
-        return f"for (var {self.text[r]} = 0; {self.text[r]} < {size}; {self.text[r]}++) {{"
+    def _part(self, u: UOp) -> str:
+        self.part[u] = self._fresh("part")
+        return f"var {self.part[u]} = {self._literal(0, u.dtype)};"
+
+    def _join(self, u: UOp) -> str:
+        return self._folded(u, self.text[u], self.part.pop(u))
+
+    def _block(self, r: UOp, length: int) -> str:
+        start = f"s{r.arg[0]}"
+        return f"for (var {start} = 0; {start} < {self._name(r.src[0])}; {start} += {length}) {{"
+
+    def _loop(self, r: UOp, length: int = 0) -> str:
+        name = self.text[r] = f"r{r.arg[0]}"
+        start, end = "0", self._name(r.src[0])
+        if length:  # of a block
+            start = f"s{r.arg[0]}"
+            whole = int(r.src[0].arg) % length == 0
+            end = f"{start} + {length}" if whole else f"min({start} + {length}, {end})"
+        return f"for (var {name} = {start}; {name} < {end}; {name}++) {{"
 
     def _if(self, u: UOp) -> str:
         return f"if ({self._condition(u)}) {{"
@@ -187,8 +210,10 @@ class _Body:
         return "}"
 
     def _fold(self, u: UOp) -> str:
-        acc = self.text[u]
-        return f"{acc} = {self._binary(_FOLDS[u.arg[0]], u.dtype, acc, self._name(u.src[0]))};"
+        return self._folded(u, self.part.get(u, self.text[u]), self._name(u.src[0]))
+
+    def _folded(self, u: UOp, acc: str, value: str) -> str:
+        return f"{acc} = {self._binary(_FOLDS[u.arg[0]], u.dtype, acc, value)};"
 
     def combined(self, how: str, dtype: DType) -> str:
         """Two lanes' values, `a` and `b`, as one."""
@@ -233,7 +258,7 @@ class _Body:
             return f"-{src[0]}" if u.dtype.kind != "u" else f"(~{src[0]} + 1u)"
         if u.op in _CALLS:
             return f"{_CALLS[u.op]}({src[0]})"
-        if u.op in _OURS:
+        if u.op in _OURS and u.dtype.is_float:
             return self._ours(u, src)
         if u.op in (ops.FLOORDIV, ops.MOD):
             return self._division(u, src)
@@ -258,9 +283,9 @@ class _Body:
         raise NotImplementedError(f"WGSL has no {op}")
 
     def _ours(self, u: UOp, src: list[str]) -> str:
-        name = self._helper(_OURS[u.op])
-        if u.op is ops.TANH:
-            self._helper("exp_")
+        name = _OURS[u.op]
+        for needed in _NEEDS.get(name, (name,)):
+            self._helper(needed)
         if u.dtype is dtypes.float32:
             return f"{name}({', '.join(src)})"
         return f"{type_of(u.dtype)}({name}({', '.join(f'f32({s})' for s in src)}))"
@@ -332,30 +357,55 @@ def _nan_safe(name: str, t: str) -> str:
 
 
 # What WGSL's own functions get wrong on common drivers: NaN in max and min, exp and log off by many
-# ulp, tanh near 0, division that truncates, shifts beyond the width. exp and log: range reduction
-# and polynomials after W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980.
+# ulp, tanh near 0, sin and cos of large numbers, division that truncates, shifts beyond the width.
+#
+# WGSL lets a compiler rearrange sums and products: one computes (a + b) - a as b, and x + y + 1 as
+# x + 1 + y. Where a text relies on the order, keep_ hides a value behind an exclusive or with a
+# zero that only the running kernel knows.
+#
+# exp and log: range reduction and polynomials after W. J. Cody and W. Waite, Software Manual for
+# the Elementary Functions, 1980. sin and cos: reduction after M. Payne and R. Hanek, Radian
+# Reduction for Trigonometric Functions, 1983, in integers, so no float is rearranged.
 # pow: logarithm and product in pairs of floats (T. J. Dekker, A Floating-Point Technique for
 # Extending the Available Precision, 1971). The first of a pair is cut to 12 bits by masking, so
 # products of firsts are exact, and no compiler can cancel the cut as it cancels (a + b) - a.
 _HELPERS = {
     "max_f32": _nan_safe("max", "f32"), "min_f32": _nan_safe("min", "f32"),
     "max_f16": _nan_safe("max", "f16"), "min_f16": _nan_safe("min", "f16"),
+    "keep_": """var<private> zero_: u32;
+fn keep_(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) ^ zero_); }""",
     "exp_": """fn exp_(x: f32) -> f32 {
   if (!(x == x)) { return x; }
   if (x > 88.8f) { return bitcast<f32>(0x7f800000u); }
   if (x < -104.0f) { return 0.0f; }
   let n = floor(x * 1.44269504f + 0.5f);
-  let r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  let r = keep_(x - n * 0.693359375f) + n * 2.12194440e-4f;
   var p = 1.9875691500e-4f;
   p = p * r + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
-  let y = p * r * r + r + 1.0f;
-  let half = i32(n) / 2;
+  let y = keep_(p * r * r + r) + 1.0f;
+  let half = i32(n) >> 1u;
   let rest = i32(n) - half;
   return y * bitcast<f32>(u32(half + 127) << 23u) * bitcast<f32>(u32(rest + 127) << 23u);
+}""",
+    "logm_": """fn logm_(m: f32, f: f32) -> f32 {
+  let z = m * m;
+  var p = 7.0376836292e-2f;
+  p = p * m - 1.1514610310e-1f;
+  p = p * m + 1.1676998740e-1f;
+  p = p * m - 1.2420140846e-1f;
+  p = p * m + 1.4249322787e-1f;
+  p = p * m - 1.6668057665e-1f;
+  p = p * m + 2.0000714765e-1f;
+  p = p * m - 2.4999993993e-1f;
+  p = p * m + 3.3333331174e-1f;
+  var y = m * z * p;
+  y = y + f * -2.12194440e-4f;
+  y = y - 0.5f * z;
+  return (m + y) + f * 0.693359375f;
 }""",
     "log_": """fn log_(v: f32) -> f32 {
   if (!(v >= 0.0f)) { return bitcast<f32>(0x7fc00000u); }
@@ -368,21 +418,111 @@ _HELPERS = {
   e = e + i32(bits >> 23u) - 126;
   var m = bitcast<f32>((bits & 0x007fffffu) | 0x3f000000u);
   if (m < 0.707106781f) { e = e - 1; m = m + m - 1.0f; } else { m = m - 1.0f; }
-  let z = m * m;
-  var p = 7.0376836292e-2f;
-  p = p * m - 1.1514610310e-1f;
-  p = p * m + 1.1676998740e-1f;
-  p = p * m - 1.2420140846e-1f;
-  p = p * m + 1.4249322787e-1f;
-  p = p * m - 1.6668057665e-1f;
-  p = p * m + 2.0000714765e-1f;
-  p = p * m - 2.4999993993e-1f;
-  p = p * m + 3.3333331174e-1f;
-  let f = f32(e);
-  var y = m * z * p;
-  y = y + f * -2.12194440e-4f;
-  y = y - 0.5f * z;
-  return (m + y) + f * 0.693359375f;
+  return logm_(keep_(m), f32(e));
+}""",
+    "log1p_": """fn log1p_(x: f32) -> f32 {
+  if (!(x > -1.0f)) { return bitcast<f32>(select(0x7fc00000u, 0xff800000u, x == -1.0f)); }
+  if (x > 3.4028234e38f) { return x; }
+  if (abs(x) < 1.0e-7f) { return x; }
+  let whole = bitcast<u32>(1.0f + x);
+  let e = (i32(whole + 0x004afb0du) >> 23u) - 127;
+  let scale = bitcast<f32>(u32(127 - min(e, 126)) << 23u);
+  let rest = bitcast<f32>(u32(127 - e + min(e, 126)) << 23u);
+  let m = keep_(scale * rest - 1.0f) + x * scale * rest;
+  return logm_(m, f32(e));
+}""",
+    "turn_": """fn high_(a: u32, b: u32) -> u32 {
+  let low = (a & 0xffffu) * (b & 0xffffu);
+  let one = (a >> 16u) * (b & 0xffffu) + (low >> 16u);
+  let two = (a & 0xffffu) * (b >> 16u) + (one & 0xffffu);
+  return (a >> 16u) * (b >> 16u) + (one >> 16u) + (two >> 16u);
+}
+fn turn_word_(i: u32) -> u32 {
+  var word = select(0u, 0xa2f9836eu, i == 1u);
+  word = select(word, 0x4e441529u, i == 2u);
+  word = select(word, 0xfc2757d1u, i == 3u);
+  word = select(word, 0xf534ddc0u, i == 4u);
+  word = select(word, 0xdb629599u, i == 5u);
+  word = select(word, 0x3c439041u, i == 6u);
+  return select(word, 0xfe5163abu, i == 7u);
+}
+fn turn_(x: f32) -> vec2<f32> {
+  let bits = bitcast<u32>(x) & 0x7fffffffu;
+  if (bits < 0x3f490fdbu) { return vec2<f32>(x, 0.0f); }
+  if (bits >= 0x7f800000u) { return vec2<f32>(bitcast<f32>(0x7fc00000u), 0.0f); }
+  let place = (bits >> 23u) - 120u;
+  let i = place >> 5u;
+  let by = place & 31u;
+  let w0 = turn_word_(i);
+  let w1 = turn_word_(i + 1u);
+  let w2 = turn_word_(i + 2u);
+  let w3 = turn_word_(i + 3u);
+  let a = (w0 << by) | ((w1 >> 1u) >> (31u - by));
+  let b = (w1 << by) | ((w2 >> 1u) >> (31u - by));
+  let c = (w2 << by) | ((w3 >> 1u) >> (31u - by));
+  let m = (bits & 0x007fffffu) | 0x00800000u;
+  let middle = m * b;
+  let low = middle + high_(m, c);
+  let top = m * a + high_(m, b) + select(0u, 1u, low < middle);
+  let fraction = (top << 2u) | (low >> 30u);
+  let above = fraction >> 31u;
+  let flip = 0u - above;
+  let f0 = fraction ^ flip;
+  let f1 = (low << 2u) ^ flip;
+  let short = f0 == 0u;
+  let n = countLeadingZeros(select(f0, f1, short)) & 31u;
+  let next = select(f1, 0u, short);
+  let lead = (select(f0, f1, short) << n) | ((next >> 1u) >> (31u - n));
+  let first = f32(lead >> 8u);
+  let last = f32(lead & 0xffu) * 0.00390625f;
+  let scale = bitcast<f32>((127u - 24u - n - select(0u, 32u, short)) << 23u);
+  let r = (first * 1.57079637f + (last * 1.57079637f - first * 4.37113883e-8f)) * scale;
+  let negative = (bitcast<u32>(x) >> 31u) == 1u;
+  let quarter = ((top >> 30u) + above) & 3u;
+  let turns = select(quarter, (4u - quarter) & 3u, negative);
+  return vec2<f32>(select(r, -r, negative != (above == 1u)), f32(turns));
+}
+fn sine_(r: f32) -> f32 {
+  let z = r * r;
+  return ((-1.9515295891e-4f * z + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * r + r;
+}
+fn cosine_(r: f32) -> f32 {
+  let z = r * r;
+  let p = (2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f;
+  return keep_(p * z * z - 0.5f * z) + 1.0f;
+}""",
+    "sin_": """fn sin_(x: f32) -> f32 {
+  let t = turn_(x);
+  let y = select(sine_(t.x), cosine_(t.x), t.y == 1.0f || t.y == 3.0f);
+  return select(y, -y, t.y >= 2.0f);
+}""",
+    "cos_": """fn cos_(x: f32) -> f32 {
+  let t = turn_(x);
+  let y = select(cosine_(t.x), sine_(t.x), t.y == 1.0f || t.y == 3.0f);
+  return select(y, -y, t.y == 1.0f || t.y == 2.0f);
+}""",
+    "fmod_": """fn fmod_(x: f32, y: f32) -> f32 {
+  let ax = bitcast<u32>(x) & 0x7fffffffu;
+  let ay = bitcast<u32>(y) & 0x7fffffffu;
+  if (ax >= 0x7f800000u || ay > 0x7f800000u || ay == 0u) { return bitcast<f32>(0x7fc00000u); }
+  let sign = bitcast<u32>(y) & 0x80000000u;
+  let apart = (bitcast<u32>(x) & 0x80000000u) != sign;
+  var r = ax;
+  if (ax >= ay) {
+    let ex = max(ax >> 23u, 1u);
+    let ey = max(ay >> 23u, 1u);
+    let m = (ay & 0x007fffffu) | select(0u, 0x00800000u, ay >= 0x00800000u);
+    r = ((ax & 0x007fffffu) | select(0u, 0x00800000u, ax >= 0x00800000u)) % m;
+    for (var n = ex - ey; n > 0u; n = n - min(n, 8u)) { r = (r << min(n, 8u)) % m; }
+    let up = min(countLeadingZeros(r) - 8u, ey - 1u);
+    let normal = ((ey - up) << 23u) | ((r << up) & 0x007fffffu);
+    r = select(r << up, normal, ((r << up) & 0x00800000u) != 0u);
+    if (r == 0u) { return bitcast<f32>(sign); }
+  }
+  if (r == 0u) { return bitcast<f32>(sign); }
+  let size = bitcast<f32>(r);
+  if (!apart) { return bitcast<f32>(r | sign); }
+  return select(-size + abs(y), size - abs(y), sign != 0u);
 }""",
     "tanh_": """fn tanh_(x: f32) -> f32 {
   let a = abs(x);
@@ -397,15 +537,15 @@ _HELPERS = {
     return p * z * x + x;
   }
   if (!(x == x)) { return x; }
-  let y = 1.0f - 2.0f / (exp_(2.0f * min(a, 20.0f)) + 1.0f);
+  let y = 1.0f - 2.0f / (keep_(exp_(2.0f * min(a, 20.0f))) + 1.0f);
   return select(y, -y, x < 0.0f);
 }""",
     "pow_": """fn pair_(a: f32, b: f32) -> vec2<f32> {
   let high = bitcast<f32>(bitcast<u32>(a + b) & 0xfffff000u);
-  return vec2<f32>(high, b - (high - a));
+  return vec2<f32>(high, b - keep_(high - a));
 }
 fn mul2_(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
-  return pair_(a.x * b.x, a.x * b.y + (a.y * b.x + a.y * b.y));
+  return pair_(a.x * b.x, a.x * b.y + (keep_(a.y * b.x) + a.y * b.y));
 }
 fn add2_(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
   let s = pair_(a.x, b.x);
@@ -417,14 +557,14 @@ fn power_(x: f32, y: f32) -> f32 {
   var e = i32(bits >> 23u) - 127 - select(0, 24, tiny);
   var m = bitcast<f32>((bits & 0x007fffffu) | 0x3f800000u);
   if (m > 1.41421354f) { m = m * 0.5f; e = e + 1; }
-  let num = m - 1.0f;
+  let num = keep_(m - 1.0f);
   let den = pair_(max(m, 1.0f), min(m, 1.0f));
   let sh = bitcast<f32>(bitcast<u32>(num / (m + 1.0f)) & 0xfffff000u);
   let s = vec2<f32>(sh, ((num - sh * den.x) - sh * den.y) / (m + 1.0f));
   let q = mul2_(s, s);
   let p = q.x * (0.4f + q.x * (0.285714298f + q.x * (0.222222224f + q.x * (0.181818187f
           + q.x * 0.153846160f)))) + q.y * 0.4f;
-  let cubic = mul2_(mul2_(s, q), pair_(0.666666687f, p - 1.98682149e-8f));
+  let cubic = mul2_(mul2_(s, q), pair_(0.666666687f, keep_(p - 1.98682149e-8f)));
   let fraction = add2_(vec2<f32>(s.x + s.x, s.y + s.y), cubic);
   let f = f32(e);
   let ln = add2_(pair_(f * 0.693145752f, f * 1.42860677e-6f), fraction);
@@ -441,8 +581,8 @@ fn power_(x: f32, y: f32) -> f32 {
   g = g * t + 4.1665795894e-2f;
   g = g * t + 1.6666665459e-1f;
   g = g * t + 5.0000001201e-1f;
-  let v = 1.0f + (r.x + (r.y + g * t * t));
-  let half = i32(n) / 2;
+  let v = 1.0f + keep_(r.x + (r.y + g * t * t));
+  let half = i32(n) >> 1u;
   let rest = i32(n) - half;
   return v * bitcast<f32>(u32(half + 127) << 23u) * bitcast<f32>(u32(rest + 127) << 23u);
 }
@@ -467,23 +607,22 @@ fn pow_(x: f32, y: f32) -> f32 {
   return select(m, -m, negative && odd);
 }""",
     "floordiv_i32": """fn floordiv_i32(a: i32, b: i32) -> i32 {
-  if (b == 0) { return -1; }
+  if (b == 0) { return 0; }
   if (b == -1) { return -a; }
   let q = a / b;
   return select(q, q - 1, (q * b != a) && ((a < 0) != (b < 0)));
 }""",
     "mod_i32": """fn mod_i32(a: i32, b: i32) -> i32 {
-  if (b == 0) { return a; }
-  if (b == -1) { return 0; }
+  if (b == 0 || b == -1) { return 0; }
   let r = a % b;
   return select(r, r + b, (r != 0) && ((r < 0) != (b < 0)));
 }""",
     "floordiv_u32": """fn floordiv_u32(a: u32, b: u32) -> u32 {
-  if (b == 0u) { return 4294967295u; }
+  if (b == 0u) { return 0u; }
   return a / b;
 }""",
     "mod_u32": """fn mod_u32(a: u32, b: u32) -> u32 {
-  if (b == 0u) { return a; }
+  if (b == 0u) { return 0u; }
   return a % b;
 }""",
     "shl_i32": "fn shl_i32(a: i32, b: i32) -> i32 {\n"

@@ -398,8 +398,10 @@ class _Renderer:
         raise NotImplementedError(f"WGSL has no {op} of {dtype}")
 
     def _division(self, u: UOp, lanes: int, a: str, b: str) -> str:
-        """Floored. WGSL gives x / 0 = x and x % 0 = 0."""
+        """Floored, 0 where the divisor is. WGSL gives x / 0 = x and x % 0 = 0."""
         quotient = u.op is ops.FLOORDIV
+        if u.dtype.is_float:
+            raise NotImplementedError("a remainder of floats")
         if lo(u.src[0]) >= 0 and lo(u.src[1]) > 0:
             return self._let(f"{a} {'/' if quotient else '%'} {b}")
         kind = self._type(u.dtype, lanes)
@@ -407,14 +409,12 @@ class _Renderer:
         by_zero = self._let(f"{b} == {zero}")
         r = self._let(f"{a} % {b}")
         if u.dtype.kind == "u":
-            if quotient:
-                return self._let(f"select({a} / {b}, ~{zero}, {by_zero})")
-            return self._let(f"select({r}, {a}, {by_zero})")
+            return self._let(f"select({a} / {b}, {zero}, {by_zero})") if quotient else r
         below = self._let(f"(({r} ^ {b}) < {zero}) & ({r} != {zero})")
         if quotient:
             q = self._let(f"{a} / {b}")
-            return self._let(f"select(select({q}, {q} - {one}, {below}), {kind}(-1), {by_zero})")
-        return self._let(f"select(select({r}, {r} + {b}, {below}), {a}, {by_zero})")
+            return self._let(f"select(select({q}, {q} - {one}, {below}), {zero}, {by_zero})")
+        return self._let(f"select({r}, {r} + {b}, {below})")
 
     def _shift(self, u: UOp, lanes: int, a: str, b: str) -> str:
         kind, unsigned = self._type(u.dtype, lanes), self._type(dtypes.uint32, lanes)

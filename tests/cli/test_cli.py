@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from anneal import device as devices
 from anneal.cli import main
 from anneal.data import DIGITS
 from anneal.io import load_safetensors
@@ -136,3 +139,130 @@ def test_doctor_names_the_device(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert out.startswith("device ")
     assert "adapter" in out
+
+
+# -- output and settings ---------------------------------------------------------------------------
+
+COMMAND = "import sys; from anneal.cli import main; sys.exit(main())"
+TRAIN = "train mlp --plain --steps 3 --device interpreter"
+
+
+def shell(arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """The command as a shell runs it, redirections included."""
+    env = {**os.environ, "PYTHONPATH": ":".join(sys.path), **environment}
+    return subprocess.run(f"'{sys.executable}' -c '{COMMAND}' {arguments}", shell=True, env=env,
+                          capture_output=True)  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (f"{TRAIN} >&-", b"anneal: standard output is closed\n"),
+        ("cache >&-", b"anneal: standard output is closed\n"),
+        ("cache >/dev/full", b"anneal: [Errno 28] No space left on device\n"),
+        (f"{TRAIN} >/dev/full", b"anneal: [Errno 28] No space left on device\n"),
+        (f"{TRAIN} >&- 2>&-", b""),
+        ("bake 2>&-", b""),
+        ("bake 2>/dev/full", b""),
+    ],
+)
+def test_output_that_cannot_be_written_is_one_line(arguments: str, said: bytes) -> None:
+    done = shell(arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (2, b"", said)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
+def test_names_that_the_output_cannot_spell(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/\xff\xc3\xa9.safetensors"
+    done = shell(f'{TRAIN} --out "$NAME"', NAME=os.fsdecode(name), PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert os.path.exists(name)
+
+
+NO_LIMITS = ["\u00b2", "\u0668", "3", "-8", "8.0", "1e3", "+8", " 8", "9" * 5000]
+
+
+@pytest.mark.parametrize("value", NO_LIMITS, ids=range(len(NO_LIMITS)))
+@pytest.mark.parametrize("place", ["webgpu", "interpreter"])
+def test_a_limit_that_is_none_is_one_line(
+    value: str, place: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANNEAL_MAX_BUFFERS", value)
+    assert main(["train", "mlp", "--plain", "--steps", "1", "--device", place]) == 2
+    err = capsys.readouterr().err
+    assert "ANNEAL_MAX_BUFFERS: expected a number of at least 4" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["RuntimeError", "GPUError"])
+@pytest.mark.parametrize("command", ["train mlp --device webgpu", "doctor --device webgpu"])
+def test_an_adapter_that_does_not_open_is_one_line(
+    kind: str, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wgpu
+
+    def refuse(self: object, **_: object) -> None:
+        raise (RuntimeError if kind == "RuntimeError" else wgpu.GPUError)("lost\nits way")
+
+    monkeypatch.setattr(wgpu.GPUAdapter, "request_device_sync", refuse)
+    monkeypatch.setattr(devices, "_devices", {})
+    assert main(command.split()) == 2
+    err = capsys.readouterr().err
+    assert "does not open: lost its way" in err and err.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux")
+@pytest.mark.parametrize("out", ["loop", "lost/x", "file/x", "protected"])
+def test_places_that_cannot_be_written_are_refused_before_the_training(
+    out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "protected").symlink_to("/proc/no/such")
+    assert main(["train", "mlp", "--out", str(tmp_path / out)]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and f"--out {tmp_path / out}: " in said.err
+    assert said.err.count("\n") == 1
+
+
+# -- large data ------------------------------------------------------------------------------------
+
+
+def test_more_data_than_a_buffer_holds_is_evaluated_in_parts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webgpu = devices.get("webgpu")
+    monkeypatch.setattr(webgpu, "limits", replace(webgpu.limits, max_binding_bytes=1 << 20))
+    path, out = tmp_path / "many.npz", tmp_path / "x.safetensors"
+    labels = np.arange(25_000) % 10
+    images = np.zeros((len(labels), 8, 8), np.uint8)  # 1.3 MB of float32 in the fifth for the test
+    images[np.arange(len(labels)), labels % 8, labels // 8] = 255
+    np.savez(path, images=images, labels=labels)
+    arguments = ["train", "mlp", "--plain", "--steps", "2", "--device", "webgpu"]
+    assert main([*arguments, "--data", str(path), "--out", str(out)]) == 0
+    assert "test accuracy" in capsys.readouterr().out
+    assert load_safetensors(out)
+
+
+@pytest.mark.parametrize("part", [7, 359, 360])
+def test_the_parts_of_the_evaluation_make_no_difference(
+    part: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["train", "mlp", "--plain", "--steps", "5", "--device", "interpreter"]
+    assert main(arguments) == 0
+    whole = capsys.readouterr().out
+    monkeypatch.setattr("anneal.cli.train._EVALUATED", part)
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == whole
+
+
+def test_a_batch_that_no_buffer_holds_is_refused_before_the_training(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webgpu = devices.get("webgpu")
+    monkeypatch.setattr(webgpu, "limits", replace(webgpu.limits, max_binding_bytes=200_000))
+    assert main(["train", "mlp", "--plain", "--batch", "1400", "--device", "webgpu"]) == 2
+    said = capsys.readouterr()
+    assert "loss" not in said.out
+    assert "exceeds the device's 200000 bytes" in said.err and said.err.count("\n") == 1

@@ -15,6 +15,7 @@ from anneal import device, nn
 from anneal.lowering import cooperate
 from anneal.lowering.limits import Limits
 from anneal.lowering.plan import Plan
+from anneal.memo import Memo
 from anneal.uop import dtypes, ops
 from anneal.uop.uop import Graph, param
 from tests import programs
@@ -33,7 +34,7 @@ def normal(*shape: int) -> Any:
 def webgpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The device with workgroups that share, whatever its adapter is."""
     monkeypatch.setattr(device.get("webgpu"), "limits", LIMITS)
-    monkeypatch.setattr(device, "_compiled", {})
+    monkeypatch.setattr(device, "_compiled", Memo(1000))
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sharing of every loop that can be shared."""
     monkeypatch.setattr(cooperate, "_SHORT", 2)
     monkeypatch.setattr(cooperate, "_LONG", 2)
-    monkeypatch.setattr("anneal.lowering.plan._kernels", {})
+    monkeypatch.setattr("anneal.lowering.plan._kernels", Memo(1000))
 
 
 def plan(f: Any, *args: Any) -> Plan:

@@ -10,7 +10,7 @@ import pytest
 import anneal
 import anneal.numpy as anp
 from anneal import nn
-from anneal.lowering.split import MOST_ITERATIONS
+from anneal.lowering.limits import MOST_ITERATIONS
 
 _rng = np.random.default_rng(0)
 

@@ -15,6 +15,7 @@ import anneal.numpy as anp
 from anneal import device, lax
 from anneal.lowering import plan, tile
 from anneal.lowering.limits import Limits
+from anneal.memo import Memo
 from tests import programs
 from tests.random_graphs import Example, examples
 from tests.test_differential import _SETTINGS, LIMITS, compare
@@ -28,8 +29,8 @@ def tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tile, "_LEAST_LOADS", 0)
     monkeypatch.setattr(tile, "_FEWEST", 1)
     monkeypatch.setattr(tile, "_OUTSIDE", 3)
-    monkeypatch.setattr(plan, "_kernels", {})
-    monkeypatch.setattr(device, "_compiled", {})
+    monkeypatch.setattr(plan, "_kernels", Memo(1000))
+    monkeypatch.setattr(device, "_compiled", Memo(1000))
 
 
 def normal(*shape: int) -> Any:

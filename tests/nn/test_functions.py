@@ -11,7 +11,7 @@ import pytest
 
 import anneal
 import anneal.numpy as anp
-from anneal import nn
+from anneal import lax, nn
 
 RNG = np.random.default_rng(1)
 INF = np.float32(np.inf)
@@ -190,3 +190,39 @@ def test_layer_norm_of_float16_does_not_overflow() -> None:
     got = nn.layer_norm(x)
     assert got.dtype is anp.float16
     np.testing.assert_allclose(np.asarray(got), [math.sqrt(2), -math.sqrt(2), 0, 0], 1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("n", [3, 4096, 70001])
+def test_softmax_and_logsumexp_of_halves_sum_in_float32(dtype: str, n: int) -> None:
+    x = anp.asarray(np.random.default_rng(n).normal(size=n).astype(np.float32), dtype)
+    wide = np.asarray(x.astype("float32")).astype(np.float64)
+    total = np.exp(wide).sum()
+    unit = {"float16": 1e-3, "bfloat16": 8e-3}[dtype]
+    for f, want in [(nn.softmax, np.exp(wide) / total), (nn.logsumexp, np.log(total)),
+                    (nn.log_softmax, wide - np.log(total))]:  # fmt: skip
+        got = f(x)
+        assert got.dtype is x.dtype
+        np.testing.assert_allclose(np.asarray(got.astype("float32")), want, unit, 1e-7)
+
+
+def test_functions_that_end_at_a_value_reach_it() -> None:
+    x = np.array([4.0, -4.0, 3.8326, -3.8326, 3.9, 10.0, -1e10, np.inf, -np.inf], np.float32)
+    np.testing.assert_array_equal(np.asarray(lax.erf(x)), np.sign(x) * 1.0)
+    near = np.linspace(-6, 6, 20001).astype(np.float32)
+    assert np.abs(np.asarray(lax.erf(near))).max() == 1
+    far = np.array([-1e10, -20.0, -6.0, 1e10, 20.0], np.float32)
+    np.testing.assert_array_equal(np.asarray(nn.gelu(far, approximate=False)), np.maximum(far, 0))
+    assert np.isnan(np.asarray(lax.erf(np.float32(np.nan))))
+
+
+def test_second_derivatives_of_activations_at_zero() -> None:
+    def second(f: Any, x: float) -> float:
+        return anneal.grad(anneal.grad(f))(x).item()
+
+    for x in (0.0, 1.0, -3.0, 30.0):
+        s = 1 / (1 + np.exp(-x))
+        for f, want in [(nn.softplus, s * (1 - s)), (nn.log_sigmoid, -s * (1 - s)),
+                        (nn.sigmoid, s * (1 - s) * (1 - 2 * s))]:  # fmt: skip
+            assert abs(second(f, x) - want) < 1e-5
+    assert abs(second(nn.silu, 0.0) - 0.5) < 1e-6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -98,25 +99,69 @@ def test_shifts() -> None:
         anp.invert(1.5)
 
 
-FINITE = st.floats(-1e4, 1e4, width=32).filter(lambda v: abs(v) > 1e-3)
+DIVIDENDS = [0.0, -0.0, 1.0, -1.0, 1.5, -1.5, 5.0, -5.0, 0.3, 6.0, -6.0, 1e9, -1e9, 16777216.0,
+             3e38, -3e38, 1e-30, -1e-30, 1e-45, 1.2e-38, math.inf, -math.inf, math.nan]  # fmt: skip
+DIVISORS = [*DIVIDENDS, math.pi, -math.pi, 7.0, 1 / 3, 2.0**-20]
 
 
-@settings(max_examples=60, deadline=None)
-@given(x=FINITE, y=FINITE)
-def test_float_division_with_floor(x: float, y: float) -> None:
-    a, b = np.float32(x), np.float32(y)
-    # NumPy's quotient and rest are exact; ours are of the rounded quotient.
-    quotient = np.float64(a) / np.float64(b)
-    got = float(anp.floor_divide(a, b).item())
-    assert got == np.floor_divide(a, b) or abs(got - quotient) <= 1e-6 * abs(quotient)
-    got = float(anp.remainder(a, b).item())
-    assert (got == 0 or (got > 0) == (y > 0)) and abs(got) <= abs(y)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_float_division_with_floor(dtype: str) -> None:
+    """Bit for bit NumPy's: signs of zeros, infinities, quotients beyond 2**24."""
+    rng = np.random.default_rng(0)
+    with np.errstate(all="ignore"):
+        x = np.array([*DIVIDENDS, *rng.uniform(-1e3, 1e3, 40), *np.exp(rng.uniform(-60, 60, 40))],
+                     dtype)[:, None]  # fmt: skip
+        y = np.array([*DIVISORS, *rng.uniform(-9, 9, 20), *np.exp(rng.uniform(-60, 60, 20))], dtype)
+        quotient, rest = np.floor_divide(x, y), np.remainder(x, y)
+    got_quotient, got_rest = anp.divmod(x, y)
+    if dtype == "float32":
+        for got in (got_rest, anp.remainder(x, y), anp.asarray(x) % y):
+            np.testing.assert_array_equal(np.asarray(got), rest)
+        number = ~np.isnan(rest) & (np.abs(rest) != 1e-45)
+        signs = np.signbit(np.asarray(got_rest))[number] == np.signbit(rest)[number]
+        assert signs.all()
+    usual = np.isnan(quotient) | (np.abs(quotient) < (2**22 if dtype == "float32" else 500))
+    for got in (got_quotient, anp.floor_divide(x, y), anp.asarray(x) // y):
+        g = np.asarray(got)
+        np.testing.assert_array_equal(g[usual], quotient[usual])
+        np.testing.assert_allclose(g, quotient, 3e-7 if dtype == "float32" else 2e-3)
+    whole = usual & ~np.isnan(quotient) & np.isfinite(x) & (x != 0)
+    sign = np.signbit(np.asarray(got_quotient))[whole] == np.signbit(quotient)[whole]
+    assert sign.all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(x=st.floats(width=32), y=st.floats(width=32))
+def test_remainders_of_any_floats(x: float, y: float) -> None:
+    with np.errstate(all="ignore"):
+        want = np.remainder(np.float32(x), np.float32(y))
+    np.testing.assert_array_equal(np.asarray(anp.remainder(np.float32(x), np.float32(y))), want)
+
+
+def test_gradients_of_remainders() -> None:
+    for x, y in [(7.0, 3.0), (-7.0, 3.0), (7.5, -2.0), (1.0, 3.0), (6.0, 3.0)]:
+        dx, dy = anneal.grad(anp.remainder, (0, 1))(x, y)
+        assert (dx.item(), dy.item()) == (1.0, -float(np.floor(x / y)))
+        assert anneal.grad(anp.floor_divide)(x, y).item() == 0
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "uint32"])
+def test_integers_divided_by_zero(dtype: str) -> None:
+    x, y = INTS.astype(dtype)[:, None], np.array([0, 1, 3, 0], dtype)
+    with np.errstate(all="ignore"):
+        want = np.divmod(x, y)
+    f: Any
+    for f in (anp.divmod, lambda a, b: (a // b, a % b), anneal.jit(anp.divmod)):
+        for got, w in zip(f(anp.asarray(x), anp.asarray(y)), want, strict=True):
+            check(got, w)
+    assert anp.floor_divide(5, 0).item() == anp.remainder(5, 0).item() == 0
 
 
 def test_remainder_by_infinity_and_small_parts() -> None:
     x = np.array([5.5, -5.5, 5.5, -5.5, 0.0], np.float32)
     y = np.array([np.inf, np.inf, -np.inf, -np.inf, np.inf], np.float32)
     check(anp.remainder(x, y), np.remainder(x, y))
+    check(anp.floor_divide(x, y), np.floor_divide(x, y))
     q, r = anp.divmod(np.float32(7.5), 2.0)
     assert (q.item(), r.item()) == (3.0, 1.5)
 
@@ -153,6 +198,35 @@ def test_round_to_decimals() -> None:
     x = np.array([1.25, 2.675, -3.14159, 0.5, 1.5], np.float32)
     check(anp.round(x, 2), np.round(x, 2))
     check(anp.round(x), np.round(x))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("decimals", [-50, -39, -2, -1, 0, 1, 3, 10, 39, 400])
+def test_round_is_never_beyond_what_the_dtype_holds(dtype: str, decimals: int) -> None:
+    x = anp.asarray([0.0, 1234.56, -60000.0, 0.0625, 1e30, 250.0, np.inf, -np.inf, np.nan], dtype)
+    given = np.asarray(x.astype("float32")).astype(np.float64)
+    scale = 10.0**decimals if decimals < 300 else np.inf
+    with np.errstate(all="ignore"):
+        want = np.where(np.isfinite(given * scale), np.rint(given * scale) / scale, given)
+        want = np.where(np.isfinite(given), np.nan_to_num(want), given)
+    got = anp.round(x, decimals)
+    assert got.dtype is x.dtype
+    tolerance = {"float32": 3e-7, "float16": 1e-3, "bfloat16": 8e-3}[dtype]
+    wanted = np.asarray(anp.asarray(want.astype(np.float32), dtype).astype("float32"))
+    np.testing.assert_allclose(np.asarray(got.astype("float32")), wanted, tolerance)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "uint32"])
+@pytest.mark.parametrize("decimals", [-50, -10, -3, -2, -1, 0, 2])
+def test_integers_are_rounded_to_tens(dtype: str, decimals: int) -> None:
+    x = np.array([0, 1, 5, 15, 25, 50, 99, 100, 120, 1250, 1350, 29949, -5, -15, -25, -120])
+    info = np.iinfo(dtype)
+    x = x[(x >= info.min) & (x <= info.max)]
+    want = np.array([round(v, min(decimals, 0)) for v in x.tolist()])
+    fits = (want >= info.min) & (want <= info.max)
+    got = np.asarray(anp.round(x.astype(dtype), decimals))
+    assert got.dtype == dtype
+    np.testing.assert_array_equal(got[fits], want[fits])
 
 
 def test_isclose() -> None:
@@ -198,3 +272,58 @@ def test_16_bit_floats(dtype: str) -> None:
 def test_gradients_are_finite_where_the_function_is_smooth() -> None:
     for f in (anp.log1p, anp.expm1, anp.sinh, anp.tan):
         assert abs(float(anneal.grad(f)(1e-6).item()) - 1) < 1e-5
+
+
+def second(f: Any, *at: float) -> list[list[float]]:
+    n = range(len(at))
+    return [[anneal.grad(lambda *v, i=i: anneal.grad(f, i)(*v), j)(*at).item() for j in n]
+            for i in n]  # fmt: skip
+
+
+def test_second_derivatives_at_ties_and_ends() -> None:
+    def close(got: Any, want: Any) -> None:
+        np.testing.assert_allclose(np.asarray(got), np.asarray(want), 1e-5, 1e-6)
+
+    for a, b in [(1.0, 1.0), (0.0, 0.0), (-30.0, -30.0), (0.5, -0.25), (100.0, 99.0), (3.0, 50.0)]:
+        s = 1 / (1 + math.exp(b - a))
+        curve = s * (1 - s)
+        close(second(anp.logaddexp, a, b), [[curve, -curve], [-curve, curve]])
+        close([g.item() for g in anneal.grad(anp.logaddexp, (0, 1))(a, b)], [s, 1 - s])
+    for x in (0.0, 1e-6, -1e-6, 1e-3, -0.5, 3.0, 1e20):
+        close(anneal.grad(anp.log1p)(x), 1 / (1 + x))
+        close(second(anp.log1p, x), [[-1 / (1 + x) ** 2]])
+        third = anneal.grad(lambda v: anneal.grad(anneal.grad(anp.log1p))(v))
+        close(third(x), 2 / (1 + x) ** 3)
+    close(second(anp.hypot, 2.0, 2.0), [[2**-2.5, -(2**-2.5)], [-(2**-2.5), 2**-2.5]])
+    close(second(anp.expm1, 0.0), [[1.0]])
+
+
+def test_logaddexp_at_its_ends() -> None:
+    x = np.array([np.inf, -np.inf, np.inf, 1.0, 1.0, np.nan, 0.0, -80.0, 1e-10], np.float32)
+    y = np.array([np.inf, -np.inf, -np.inf, np.inf, -np.inf, 1.0, -30.0, -100.0, -20.0], np.float32)
+    with np.errstate(all="ignore"):
+        check(anp.logaddexp(x, y), np.logaddexp(x.astype(np.float64), y))
+    grad = anneal.grad(anp.logaddexp, (0, 1))
+    for a, b, want in [(1.0, -np.inf, (1, 0)), (np.inf, 1.0, (1, 0)), (-np.inf, 2.0, (0, 1))]:
+        assert tuple(g.item() for g in grad(a, b)) == want
+
+
+def test_log1p_of_large_numbers_and_at_its_ends() -> None:
+    x = np.array([1e10, 1e37, 3.4e38, -0.99999994, -1.0, -1.5, np.inf, np.nan, 0.0, -0.0, 1e-10,
+                  -1e-7, 2e-7], np.float32)  # fmt: skip
+    with np.errstate(all="ignore"):
+        check(anp.log1p(x), np.log1p(x.astype(np.float64)), 3e-7)
+    assert np.signbit(np.asarray(anp.log1p(np.float32(-0.0))))
+
+
+@pytest.mark.parametrize("name", ["sin", "cos", "tan"])
+def test_angles_of_any_size(name: str) -> None:
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2**32, 2000, np.uint32).view(np.float32)
+    near_zeros = (np.arange(1, 4000) * np.pi / 2).astype(np.float32)
+    x = np.concatenate([bits[np.isfinite(bits)], near_zeros,
+                        np.float32([1e8, -1e8, 3.4e38, 2**20 * np.pi, 0.0, -0.0, 1e-30])])
+    want = np.array([getattr(math, name)(v) for v in x.tolist()])
+    check(getattr(anp, name)(x), want.astype(np.float32), 1e-6)
+    with np.errstate(all="ignore"):
+        assert np.isnan(np.asarray(getattr(anp, name)(np.float32([np.inf, -np.inf, np.nan])))).all()

@@ -89,6 +89,46 @@ def test_values_broadcast_and_take_the_dtype() -> None:
         anp.zeros((2, 2)).at[0].set([1, 2, 3])
 
 
+_UPDATES = {"add": np.add, "multiply": np.multiply, "min": np.minimum, "max": np.maximum}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int32", "uint32", "bool"])
+@pytest.mark.parametrize(("rows", "count"), [(1, 3), (3, 1), (7, 11), (97, 101), (3, 0)])
+@pytest.mark.parametrize("how", _UPDATES)
+def test_many_updates_of_one_element(how: str, rows: int, count: int, dtype: str) -> None:
+    """Some outside, which are dropped, and some elements that nothing names."""
+    rng = np.random.default_rng(rows)
+    x, v = (rng.integers(0, 3, (2, n, 2)).astype(dtype) for n in (rows, count))
+    i = rng.integers(-rows - 2, rows + 2, count).astype(np.int32)
+    want, inside = x.copy(), (i >= -rows) & (i < rows)
+    _UPDATES[how].at(want, (slice(None), i[inside]), v[:, inside])
+    got = getattr(anp.asarray(x).at[:, anp.asarray(i)], how)(anp.asarray(v))
+    assert str(got.dtype) == dtype
+    np.testing.assert_array_equal(np.asarray(got), want)
+
+
+@pytest.mark.parametrize("how", ["max", "min", "multiply"])
+def test_updates_are_in_proportion_to_the_indices(how: str) -> None:
+    f = anneal.jit(lambda x, i, v: getattr(x.at[i], how)(v))
+    with anneal.default_device("webgpu"):
+        args = (np.zeros(5000, "f"), np.zeros(4000, "i"), np.zeros(4000, "f"))
+        assert f.lower(*args).cost_analysis()["flops"] < 10 * 9000
+
+
+def test_gradients_of_updates_with_ties_and_zeros() -> None:
+    i = anp.asarray(np.array([0, 2, 2, 2, 7, 0], np.int32))
+    x = anp.asarray(np.array([1.0, 5.0, 2.0], "f"))
+    v = anp.asarray(np.array([3.0, 4.0, 4.0, 0.0, 9.0, -1.0], "f"))
+    slope = anneal.grad(lambda v: (x.at[i].max(v) * anp.array([1.0, 10.0, 100.0])).sum())
+    assert slope(v).tolist() == [1, 50, 50, 0, 0, 0]
+    product = anneal.grad(lambda v: (x.at[i].multiply(v) * anp.array([1.0, 10.0, 100.0])).sum())
+    assert product(v).tolist() == [-1, 0, 0, 3200, 0, 3]
+    curved = anneal.grad(lambda v: product(v)[1])  # through the zero among the factors
+    assert curved(v).tolist() == [0, 0, 0, 800, 0, 0]
+    slope = anneal.grad(lambda v: x.at[i].min(v).sum())
+    assert slope(v).tolist() == [0, 0, 0, 1, 0, 1]
+
+
 def test_other_updates() -> None:
     x = anp.asarray([2.0, 4.0, 8.0])
     assert x.at[1:].divide(2).tolist() == [2, 2, 4]
@@ -185,3 +225,114 @@ def test_refusals(key: Any, error: type[Exception], message: str) -> None:
 def test_items_cannot_be_assigned() -> None:
     with pytest.raises(TypeError, match=r"x.at\[i\].set\(v\)"):
         A[0] = 1
+
+
+INDEX_DTYPES = ["int8", "uint8", "uint16", "uint32", ">i2", ">u4", ">i8"]
+
+
+@pytest.mark.parametrize("dtype", INDEX_DTYPES)
+@pytest.mark.parametrize("n", [1, 129, 70001])
+def test_indices_of_every_integer_dtype(dtype: str, n: int) -> None:
+    """An index is a number, whatever it is stored in: n, -n and n + 1 need not fit its dtype."""
+    x = np.arange(n, dtype=np.float32) * 2 + 1
+    info = np.iinfo(dtype)
+    places = [0, n // 2, n - 1, n, n + 7, -1, -n, -n - 1, info.max, info.min]
+    kept = [p for p in places if info.min <= p <= info.max and abs(p) <= 2**31 - 1]
+    i = np.array(kept, dtype)
+    wide = i.astype(np.int64)
+    inside = (wide >= -n) & (wide < n)
+    wrapped = np.where(wide < 0, wide + n, wide)
+    clamped = x[np.clip(wrapped, 0, n - 1)]
+    filled = np.where(inside, clamped, np.float32(np.nan))
+    for got, want in [
+        (anp.asarray(x)[i], clamped),
+        (anp.take(x, i), filled),
+        (anp.take(x, i, mode="clip"), x[np.clip(wide, 0, n - 1)]),
+        (anp.take(x, i, mode="wrap"), x[wide % n]),
+        (anp.take_along_axis(x, i, 0), filled),
+        (anp.take_along_axis(x, i, 0, mode="clip"), clamped),
+        (anneal.jit(lambda v, k: v[k])(x, i.astype(np.int32)), clamped),
+    ]:
+        np.testing.assert_array_equal(np.asarray(got), want)
+    counts = np.zeros(n, np.float32)
+    np.add.at(counts, wrapped[inside], 1)
+    np.testing.assert_array_equal(np.asarray(anp.zeros(n).at[i].add(1.0)), counts)
+    slope = anneal.grad(lambda v: anp.take(v, i[inside]).sum())(anp.asarray(x))
+    np.testing.assert_array_equal(np.asarray(slope), counts)
+
+
+def test_arrays_of_unsigned_indices_beyond_int32_are_outside() -> None:
+    x, i = anp.asarray([1.0, 2.0]), anp.asarray([0, 1, 2**32 - 1, 2**31], "uint32")
+    np.testing.assert_array_equal(np.asarray(anp.take(x, i)), [1, 2, np.nan, np.nan])
+    assert x[i].tolist() == [1, 2, 2, 2]
+    assert anp.zeros(2).at[i].set(5.0).tolist() == [5, 5]
+    assert anneal.jit(anp.take)(x, i[:2]).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("mode", ["fill", "clip", "wrap"])
+@pytest.mark.parametrize("i", [0, 2, 3, 100, -1, -3, -4, -100])
+def test_take_with_one_index(mode: str, i: int) -> None:
+    x = np.array([10.0, 20.0, 30.0], np.float32)
+    inside = np.nan if not -3 <= i < 3 else x[i]
+    want = inside if mode == "fill" else np.take(x, i, mode=mode)
+    for index in (i, np.int64(i), np.int8(i), anp.asarray(i)):
+        got = anp.take(x, index, mode=mode)
+        assert got.shape == ()
+        np.testing.assert_array_equal(np.asarray(got), np.float32(want))
+
+
+def test_every_mask_must_fit() -> None:
+    x = np.arange(6).reshape(3, 2)
+    a = anp.asarray(x)
+    rows, columns = np.array([True, False, True]), np.array([False, True])
+    for key in [(slice(None), columns), (..., columns), (None, rows), (rows, columns[:0].sum()),
+                (0, columns), (..., x > 2), (None, x > 2, None), (rows, [0, 1]),
+                (slice(1), columns, None)]:  # fmt: skip
+        want = x[key]
+        assert a[key].shape == want.shape and a[key].tolist() == want.tolist()
+        changed = x.copy()
+        changed[key] = -1
+        assert a.at[key].set(-1).tolist() == changed.tolist()
+    for key in [(slice(None), rows), (..., rows), (0, rows), (columns,), (None, columns),
+                (rows, rows), (x[:2] > 0,), (slice(None), [True])]:  # fmt: skip
+        with pytest.raises(IndexError):
+            x[key]
+        with pytest.raises(IndexError, match="boolean index|indices"):
+            a[key]
+        with pytest.raises(IndexError, match="boolean index|indices"):
+            a.at[key].set(0)
+
+
+def test_true_and_false_as_indices() -> None:
+    x = np.arange(6).reshape(3, 2)
+    a = anp.asarray(x)
+    for key in [True, False, np.True_, np.False_, (0, True), (False, 1), (..., True),
+                (slice(None), False), (slice(1), True, slice(1))]:  # fmt: skip
+        want = x[key]
+        assert a[key].shape == want.shape and a[key].tolist() == want.tolist()
+    assert a.at[True].set(0).tolist() == [[0, 0]] * 3 and a.at[False].set(0) is a
+    with pytest.raises(IndexError, match=r"shape \(\)"):
+        a[True, [0]]
+    with pytest.raises(errors.NonConcreteBooleanIndexError):
+        anneal.jit(lambda v: a[v])(True)
+
+
+def test_axes_without_elements_and_axes_beyond_32_bits() -> None:
+    none = anp.zeros((2, 0))
+    for take in (lambda i: none[:, i], lambda i: anp.take(none, i, 1, "clip"),
+                 lambda i: anp.take(none, i, 1, "wrap")):  # fmt: skip
+        assert take(np.zeros(0, np.int32)).shape == (2, 0)
+        with pytest.raises(IndexError, match="length 0"):
+            take([0])
+    assert np.isnan(np.asarray(anp.take(none, [0, 1], 1))).tolist() == [[True] * 2] * 2
+    assert np.isnan(np.asarray(anp.take_along_axis(none, [[0], [0]], 1))).tolist() == [[True]] * 2
+    long = anp.zeros(2**31 + 8)
+    assert long[2**31 + 4].item() == 0 and long.at[2**31 + 4].set(3.0)[2**31 + 4].item() == 3
+    wide = anp.zeros((70000, 70000))
+    assert wide[69999, 69999].item() == 0
+    for refused in (lambda: long[[5]], lambda: anp.take(long, [5]), lambda: wide[[5], [3]],
+                    lambda: wide.at[[5], [3]].set(1.0), lambda: wide.argmax(),
+                    lambda: anp.arange(2**31 + 1), lambda: anp.arange(2**31, 2**31 + 4)):
+        with pytest.raises(OverflowError):
+            refused()
+    assert anp.arange(2**31 - 2, 2**31).tolist() == [2**31 - 2, 2**31 - 1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 import anneal
 import anneal.numpy as anp
+from anneal import nn
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(3, 4, 5)).astype(np.float32)
@@ -163,3 +166,57 @@ def test_sort_along_axes(axis: int | None) -> None:
     check(anp.sort(X, axis, descending=True), -np.sort(-X, axis))
     i = rng.integers(0, 3, (3, 4, 5)).astype(np.uint8)
     check(anp.argsort(i, axis, descending=True), np.argsort(-i.astype(int), axis, kind="stable"))
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (1,), (5, 1), (257,), (0,)])
+def test_means_of_nothing_are_nan(shape: tuple[int, ...]) -> None:
+    """In a program that knows it, and in one that does not."""
+    def mean(x: Any, where: Any) -> Any:
+        return anp.mean(x, where=where)
+
+    # First where nothing is on the device yet, and the sum of zeros is known when compiling.
+    for f in (mean, anneal.jit(mean)):
+        assert np.isnan(np.asarray(anneal.jit(
+            lambda f=f: f(anp.ones(shape), anp.zeros(shape, bool)))()))  # fmt: skip
+        assert np.isnan(np.asarray(f(anp.ones(shape), anp.zeros(shape, bool))))
+        assert np.isnan(np.asarray(f(np.ones(shape, np.float32), np.zeros(shape, bool))))
+    if shape == (2, 3):
+        rows = anp.mean(anp.ones(shape), 1, where=anp.asarray([[True], [False]]))
+        np.testing.assert_array_equal(np.asarray(rows), [1, np.nan])
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, -1e5, 1e6])
+@pytest.mark.parametrize("n", [2, 3, 97, 4096, 20011])
+def test_a_variance_does_not_depend_on_the_mean(offset: float, n: int) -> None:
+    x = (np.random.default_rng(n).normal(size=n) + offset).astype(np.float32)
+    want = x.astype(np.float64).var()
+    for f in (anp.var, anneal.jit(anp.var), lambda v: anp.std(v) ** 2,
+              lambda v: anp.var(v.reshape(1, n), 1)[0]):  # fmt: skip
+        assert abs(np.asarray(f(anp.asarray(x))) / want - 1) < 0.05
+    normed = np.asarray(nn.layer_norm(x)).astype(np.float64)
+    assert abs(normed.var() - 1) < 0.05
+
+
+def test_derivatives_of_variances() -> None:
+    x = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
+    slope = anneal.grad(lambda v: anp.var(v, 1).sum())(anp.asarray(x))
+    want = 2 * (x - x.mean(1, keepdims=True)) / 5
+    np.testing.assert_allclose(np.asarray(slope), want, 1e-5, 1e-7)
+    for at in (x[0], np.ones(5, np.float32), np.full(5, 0.1, np.float32)):
+        row = anneal.grad(lambda v: anneal.grad(anp.var)(v)[1])(anp.asarray(at))
+        np.testing.assert_allclose(np.asarray(row), 2 * (np.eye(5)[1] - 0.2) / 5, 1e-5)
+    assert (np.asarray(anp.var(np.full(1000, 0.1, np.float32))) >= 0).all()
+
+
+def test_a_mean_of_nothing_is_nan_in_a_process_that_has_computed_nothing() -> None:
+    """Where neither the zeros nor their number are on the device, a driver may fold 0 * inf."""
+    from anneal import device
+
+    code = f"""
+import anneal, anneal.numpy as anp
+with anneal.default_device({device.current().name!r}):
+    print(anp.mean(anp.ones((2, 3)), where=anp.zeros((2, 3), bool)).item())
+    print(anneal.jit(lambda x: (x * 0 + 0.0) / 0)(1.0).item())
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stdout.split() == ["nan", "nan"], found.stderr

@@ -66,3 +66,29 @@ def test_refusals() -> None:
         optim.adam(0.1).update([anp.ones(1)], ((),))
     with pytest.raises(ValueError, match="decay_steps must be positive, got 0"):
         optim.cosine_decay_schedule(0.1, 0)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop"])
+def test_optimizers_of_halves_step_as_those_of_floats(name: str, dtype: str) -> None:
+    """Squares are 0 in float16 where gradients are small, inf where they are large; eps is 0."""
+    grads = [0.0, 1e-4, -2e-5, 1.0, 300.0, -60000.0]
+    steps = {}
+    for kind in (dtype, "float32"):
+        optimizer = getattr(optim, name)(0.1)
+        params = anp.ones(6, kind)
+        state = optimizer.init(params)
+        for _ in range(3):
+            updates, state = optimizer.update(anp.asarray(grads, kind), state, params)
+            assert updates.dtype.name == kind
+            params = optim.apply_updates(params, updates)
+        steps[kind] = np.asarray(params.astype("float32"))
+    np.testing.assert_allclose(steps[dtype], steps["float32"], 0.02, 0.02)
+
+
+def test_the_norm_of_halves_does_not_overflow() -> None:
+    grads = anp.asarray([300.0, 400.0], "float16")
+    clipper = optim.clip_by_global_norm(1.0)
+    clipped, _ = clipper.update(grads, clipper.init(grads))
+    assert clipped.dtype.name == "float16"
+    np.testing.assert_allclose(np.asarray(clipped), [0.6, 0.8], 1e-3)

@@ -94,7 +94,7 @@ def test_division_by_a_literal_zero(zero: float) -> None:
     same(on_webgpu(lambda x: x / zero, SPECIAL), want)
     x = param(dtypes.float32, SPECIAL.shape)
     (new,) = rewrite([x.alu(ops.DIV, const(zero, dtypes.float32))], RULES)
-    assert new.op is ops.MUL
+    assert new.op is ops.WHERE
     same(evaluate([new], {x: SPECIAL})[0], want)
 
 
@@ -121,4 +121,25 @@ def test_a_product_with_a_literal_zero(zero: float) -> None:
     x = param(dtypes.float32, SPECIAL.shape)
     (new,) = rewrite([x * zero], RULES)
     assert new.op is ops.WHERE
+    same(evaluate([new], {x: SPECIAL})[0], want)
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_a_literal_zero_divided(zero: float) -> None:
+    with np.errstate(all="ignore"):
+        want = np.float32(zero) / SPECIAL
+    same(on_webgpu(lambda x: zero / x, SPECIAL), want)
+    x = param(dtypes.float32, SPECIAL.shape)
+    (new,) = rewrite([const(zero, dtypes.float32) / x], RULES)
+    assert new.op is ops.WHERE
+    same(evaluate([new], {x: SPECIAL})[0], want)
+
+
+@pytest.mark.parametrize("infinity", [np.inf, -np.inf])
+def test_a_product_with_a_literal_infinity(infinity: float) -> None:
+    with np.errstate(all="ignore"):
+        want = SPECIAL * np.float32(infinity)
+    same(on_webgpu(lambda x: x * infinity, SPECIAL), want)
+    x = param(dtypes.float32, SPECIAL.shape)
+    (new,) = rewrite([x * infinity], RULES)
     same(evaluate([new], {x: SPECIAL})[0], want)

@@ -183,3 +183,83 @@ def test_a_hundred_layers_in_two_levels() -> None:
                  for f in (hundred(ten), outer)]  # fmt: skip
         close(anneal.jit(anneal.grad(outer, 1))(x, w), anneal.grad(hundred(ten), 1)(x, w))
     assert sizes[1] < 0.35 * sizes[0]
+
+
+# -- growth ----------------------------------------------------------------------------------------
+
+
+def captured(layer: Callable[..., Any]) -> Callable[..., Any]:
+    """The loss whose activations are captured, not given."""
+
+    def of(params: list[Any], x: Array) -> Array:
+        for p in params:
+            x = anneal.checkpoint(_closed(layer, x))(p)
+        return (x * x).mean()
+
+    return of
+
+
+def _closed(layer: Callable[..., Any], x: Array) -> Callable[..., Any]:
+    return lambda p: layer(p, x)
+
+
+def twice(layer: Callable[..., Any]) -> Callable[..., Any]:
+    """A layer that is checkpointed and, inside, captures what an inner checkpoint returned."""
+
+    def of(p: Any, x: Array) -> Array:
+        y = anneal.checkpoint(layer)(p, x)
+        return anneal.checkpoint(lambda p: layer(p, y))(p) + y
+
+    return anneal.checkpoint(of)
+
+
+def test_captured_activations_have_the_same_gradients() -> None:
+    params, x = layers(2, 8), normal(4, 8)
+
+    def plain_twice(p: Any, x: Array) -> Array:
+        y = layer(p, x)
+        return layer(p, y) + y
+
+    with anneal.default_device("interpreter"):
+        for f, plain in ((captured(layer), loss(layer)), (loss(twice(layer)), loss(plain_twice)),
+                         (captured(twice(layer)), loss(plain_twice))):  # fmt: skip
+            want = anneal.value_and_grad(plain)(params, x)
+            close(anneal.value_and_grad(f)(params, x), want)
+            close(anneal.jit(anneal.value_and_grad(f))(params, x), want)
+            close(anneal.jit(second(f))(params, x), second(plain)(params, x))
+
+
+def second(f: Callable[..., Any]) -> Callable[..., Any]:
+    return anneal.grad(lambda params, x: anneal.grad(f, 1)(params, x).sum(), (0, 1))
+
+
+GROWING = [loss(anneal.checkpoint(layer)), captured(layer), loss(twice(layer)),
+           captured(twice(layer)), loss(layer)]  # fmt: skip
+
+
+@pytest.mark.parametrize("f", GROWING)
+def test_tracing_grows_with_the_number_of_layers(
+    f: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nodes walked over, which takes the time, double with the layers: walking over all layers
+    so far at each would make four times as many."""
+    from anneal.transforms import checkpoint, grad
+    from anneal.uop import uop
+
+    walked = 0
+    toposort = uop.toposort
+
+    def counted(*args: Any, **kwargs: Any) -> list[uop.UOp]:
+        nonlocal walked
+        found = toposort(*args, **kwargs)
+        walked += len(found)
+        return found
+
+    for module in (uop, checkpoint, grad):
+        monkeypatch.setattr(module, "toposort", counted)
+    counts = []
+    for count in (16, 32, 64):
+        walked = 0
+        _ = anneal.jit(anneal.grad(f)).lower(layers(count, 2), normal(2, 2)).graph
+        counts.append(walked)
+    assert counts[1] < 2.1 * counts[0] and counts[2] < 2.1 * counts[1]

@@ -27,11 +27,20 @@ def test_a_leaf_is_one_line() -> None:
 def test_a_node_is_a_line_for_each_operation() -> None:
     x = param(f32, (3, 4))
     y = (x * 2.0).sum((1,))
-    y.origin = Origin("model.py", 12)
     lines = show(y).split("\n")
     assert lines[1] == "  %1 = MUL(%0, 2.0): float32[3,4]"
-    assert lines[2] == "  %2 = REDUCE[('add', (1,))](%1): float32[3]  # model.py:12"
+    assert lines[2] == "  %2 = REDUCE[('add', (1,))](%1): float32[3]"
     assert lines[3] == "  return %2"
+
+
+def test_a_graph_says_which_lines_made_a_node() -> None:
+    x = param(f32, (3,))
+    y = x * 2.0
+    twice = (Origin("model.py", 12), Origin("model.py", 15), Origin("model.py", 12, "backward"))
+    assert show_graph(Graph((x,), (y + 1.0,), {y: twice})).split("\n")[1:3] == [
+        "  %0 = MUL(%in0, 2.0): float32[3]  # model.py:12, model.py:15",
+        "  %1 = ADD(%0, 1.0): float32[3]",
+    ]
 
 
 def test_a_graph_names_its_inputs() -> None:

@@ -66,8 +66,11 @@ def test_a_donated_input_is_updated_in_place_and_gone(webgpu: Any) -> None:
     run = Loaded(webgpu, Plan(slots, (Launch(kernel(IN_PLACE, 0), (1,)),), (1,)))
     x = four(webgpu)
     memory = x.buffer
-    (out,) = run([x])
-    assert out.buffer is memory and x.deleted
+    (kept,) = run([x])
+    assert kept.buffer is not memory and not x.spent  # nobody gave x away
+    (out,) = run([x], device.Donation(frozenset({0})))
+    assert out.buffer is memory and x.spent
+    assert webgpu.read(kept).tolist() == [1, 2, 3, 4]
     assert webgpu.read(out).tolist() == [1, 2, 3, 4]
     for use in (webgpu.read, webgpu.copy):
         with pytest.raises(device.DeviceError, match="donated"):
@@ -123,15 +126,17 @@ def test_an_over_large_workgroup_is_refused(webgpu: Any) -> None:
 def test_an_array_over_the_binding_limit_is_refused_and_nothing_counted(webgpu: Any) -> None:
     before = anneal.stats()["live_bytes"]
     with pytest.raises(device.DeviceError, match="exceeds the device's"):
-        Storage(webgpu, F32, webgpu.limits.max_binding_bytes // 4 + 1)
+        webgpu.new(F32, webgpu.limits.max_binding_bytes // 4 + 1)
     assert anneal.stats()["live_bytes"] == before
 
 
 def test_a_buffer_read_and_written_at_once_is_refused(webgpu: Any) -> None:
     slots = (Slot(F32, 4, "input", 0), Slot(F32, 4, "output", alias=0))
     run = Loaded(webgpu, Plan(slots, (Launch(kernel(), (1, 0)),), (1,)))
+    x = four(webgpu)
     with pytest.raises(device.DeviceError, match="read and write one buffer"):
-        run([four(webgpu)])
+        run([x], device.Donation(frozenset({0})))
+    assert webgpu.read(x).tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("data", [
