@@ -188,6 +188,9 @@ def _bound_where_counted(kernel: Kernel, ranges: Sequence[UOp], target: Target) 
                 return "what is staged for all workgroups or threads is a kernel of its own"
             if u.op is ops.REDUCE and len(bound) > 1:
                 return f"group the reduction by {name_of(bound[-1])} first"
+            if u.op is ops.REDUCE and free(u):
+                outer = ", ".join(sorted(map(name_of, free(u))))
+                return f"partial results for each count of {outer} would be many launches"
         if u.op is ops.REDUCE and len(bound) > 1 and any(
             kind_of(r) in ("local", "vector") for r in bound
         ):  # fmt: skip

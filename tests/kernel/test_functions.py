@@ -15,10 +15,11 @@ from tests.kernel.run import on_cpu, on_webgpu
 
 F = dtypes.float32
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NaNs are among the operands
-REFERENCE = {ops.EXP: np.exp, ops.LOG: np.log, ops.LOG1P: np.log1p, ops.SIN: np.sin, ops.COS: np.cos,
-             ops.TANH: np.tanh, ops.POW: np.power}  # fmt: skip
+REFERENCE = {ops.EXP: np.exp, ops.LOG: np.log, ops.LOG1P: np.log1p, ops.SIN: np.sin,
+             ops.COS: np.cos, ops.TANH: np.tanh, ops.POW: np.power}  # fmt: skip
 # Units in the last place.
-MOST = {ops.EXP: 1.0, ops.LOG: 1.0, ops.LOG1P: 1.5, ops.SIN: 2.5, ops.COS: 2.5, ops.TANH: 1.5, ops.POW: 1.5}
+MOST = {ops.EXP: 1.0, ops.LOG: 1.0, ops.LOG1P: 1.5, ops.SIN: 2.5, ops.COS: 2.5, ops.TANH: 1.5,
+        ops.POW: 1.5}  # fmt: skip
 SPECIAL = np.array([0, -0.0, 1, -1, 0.5, 2, -2, 3, -3, np.inf, -np.inf, np.nan, 1e-45, -1e-45,
                     1.17549435e-38, 3.4e38, -3.4e38, 88.7, 88.73, -103, -104, 0.7853982, 1e8, 1e22,
                     1e-7, 16777216, 33554432], np.float32)  # fmt: skip
