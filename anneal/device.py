@@ -29,7 +29,7 @@ from anneal.uop.uop import Graph
 if TYPE_CHECKING:
     import numpy as np
 
-NAMES = ("webgpu", "interpreter")
+NAMES = ("webgpu", "cpu", "interpreter")
 
 
 class Storage(Protocol):
@@ -101,9 +101,10 @@ class DeviceError(errors.AnnealError, RuntimeError):
 
 
 class HostStorage:
-    """Data of the interpreter: a NumPy array that nothing writes to."""
+    """Data on the host: a NumPy array that nothing writes to. `address`: where it begins, once
+    native code asked."""
 
-    __slots__ = ("__weakref__", "data", "shared", "spent")
+    __slots__ = ("__weakref__", "address", "data", "shared", "spent")
 
     def __init__(self, data: np.ndarray[Any, Any]) -> None:
         self.data = data
@@ -112,6 +113,7 @@ class HostStorage:
             base.flags.writeable = False
             base = base.base
         self.shared = False
+        self.address = 0
         self.spent: Sequence[Any] = ()
 
 
@@ -186,6 +188,10 @@ def get(name: str) -> Device:
                 from anneal.wgsl.device import open_device
 
                 known = open_device()
+            elif name == "cpu":
+                from anneal.llvm.device import open_cpu
+
+                known = open_cpu()
             else:
                 known = Interpreter()
             _devices[name] = known
@@ -256,7 +262,8 @@ def devices() -> list[str]:
     """The devices that answer here."""
     from anneal.wgsl.device import adapters
 
-    return ["webgpu", "interpreter"] if adapters() else ["interpreter"]
+    native = ["cpu"] if importlib.util.find_spec("llvmlite") is not None else []
+    return [*(["webgpu"] if adapters() else []), *native, "interpreter"]
 
 
 def forget_forked() -> None:

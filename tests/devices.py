@@ -14,7 +14,7 @@ import anneal
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     many = not is_hypothesis_test(metafunc.function)
-    metafunc.parametrize("_device", ["interpreter", "webgpu"] if many else ["interpreter"],
+    metafunc.parametrize("_device", ["interpreter", "webgpu", "cpu"] if many else ["interpreter"],
                          indirect=True)  # fmt: skip
 
 
@@ -29,6 +29,6 @@ def pytest_pyfunc_call(pyfuncitem: Any) -> Generator[None, Any, Any]:
     try:
         return (yield)
     except TypeError as e:
-        if str(e).startswith("webgpu has no "):
+        if str(e).startswith(("webgpu has no ", "cpu has no ")):
             pytest.skip(str(e).partition(":")[0])
         raise

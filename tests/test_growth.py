@@ -18,7 +18,7 @@ import anneal.numpy as anp
 from anneal import nn, tree
 
 
-@pytest.fixture(params=["interpreter", "webgpu"], autouse=True)
+@pytest.fixture(params=["interpreter", "webgpu", "cpu"], autouse=True)
 def device(request: pytest.FixtureRequest) -> Iterator[str]:
     with anneal.default_device(request.param):
         yield request.param

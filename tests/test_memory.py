@@ -18,7 +18,7 @@ from anneal.array import Array
 from anneal.errors import DeletedArrayError
 
 
-@pytest.fixture(params=["interpreter", "webgpu"], autouse=True)
+@pytest.fixture(params=["interpreter", "webgpu", "cpu"], autouse=True)
 def device(request: pytest.FixtureRequest) -> Iterator[str]:
     with anneal.default_device(request.param):
         yield request.param

@@ -26,7 +26,7 @@ from anneal.uop import dtypes, ops
 from anneal.uop.uop import Graph, Origin, UOp, const, live_nodes, param, scatter
 
 A, B, C = (Origin("a.py", n) for n in (1, 2, 3))
-DEVICES = ["interpreter", "webgpu"]
+DEVICES = ["interpreter", "webgpu", "cpu"]
 X = np.linspace(0.1, 1.0, 8, dtype=np.float32)
 
 

@@ -16,7 +16,7 @@ JAX = np.load(Path(__file__).parent / "data" / "jax_random.npz")
 KEY = random.key(42)
 
 
-@pytest.fixture(autouse=True, params=["interpreter", "webgpu"])
+@pytest.fixture(autouse=True, params=["interpreter", "webgpu", "cpu"])
 def _device(request: pytest.FixtureRequest) -> Any:
     lacking = [d for d in ("int8", "int16", "bfloat16") if d in request.node.name]
     if request.param == "webgpu" and lacking:

@@ -16,7 +16,7 @@ from anneal.uop.uop import param
 from tests import programs
 
 
-@pytest.mark.parametrize("device", ["interpreter", "webgpu"])
+@pytest.mark.parametrize("device", ["interpreter", "webgpu", "cpu"])
 def test_a_chain_of_fifty_thousand_operations(device: str) -> None:
     def chain(x: Any) -> Any:
         for i in range(50_000):

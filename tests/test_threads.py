@@ -76,7 +76,7 @@ print("rounds", sum(done))
 """.replace("THREADS", str(THREADS))
 
 
-@pytest.mark.parametrize("name", ["webgpu", "interpreter"])
+@pytest.mark.parametrize("name", ["webgpu", "interpreter", "cpu"])
 def test_eight_threads_from_a_cold_start(name: str, tmp_path: Any) -> None:
     with anneal.default_device("interpreter"):
         keys = [np.asarray(anneal.random.uniform(anneal.random.key(t), (3,))).tolist()

@@ -136,6 +136,9 @@ class _Interpreter:
     def _store(self, u: UOp, frames: list[_Frame]) -> None:
         memory, index, value, *gate = u.src
         place, shape = memory_of(u), frames[-1].sizes
+        for e in memory.src[1:] if memory.op is ops.AFTER else ():
+            if e.op is ops.LOAD:
+                self._value(e, frames)
         where = np.broadcast_to(self._value(index, frames), shape)
         what = np.broadcast_to(self._value(value, frames), shape)
         on = np.broadcast_to(self._value(gate[0], frames), shape) if gate else np.ones(shape, bool)

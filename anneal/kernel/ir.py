@@ -212,6 +212,11 @@ class Kernel:
         """Every node, sources first."""
         return tuple(toposort([self.body]))
 
+    @property
+    def reduces(self) -> bool:
+        """Whether it has a reduction."""
+        return any(u.op is ops.REDUCE for u in self.nodes)
+
     @functools.cached_property
     def params(self) -> tuple[UOp, ...]:
         """The ARGs, by position."""

@@ -206,6 +206,9 @@ class _Linearizer:
             self._nest(u.src[1:], lambda: self.effect(u.src[0]))
         else:
             memory, index, value, *gate = u.src
+            for e in memory.src[1:] if memory.op is ops.AFTER else ():
+                if e.op is ops.LOAD:
+                    self.value(e)
             place = self._place(memory, index)
             what = self.value(value)
             self._out(Put(place, what, self.value(gate[0]) if gate else None, self._counted))

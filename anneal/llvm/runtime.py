@@ -237,8 +237,11 @@ class Runtime:
 
     # -- running ------------------------------------------------------------------------------
 
-    def run(self, launches: Launches) -> None:
-        """Runs all launches, one after another, each to its end."""
+    def run(self, launches: Launches, log: list[Any] | None = None, first: int = 0,
+            count: int | None = None) -> None:  # fmt: skip
+        """Runs launches, one after another, each to its end. `log` is not empty once they ran: no
+        interrupt comes between."""
+        log = [] if log is None else log
         with self.lock:
             if self.process != os.getpid():  # a fork has no threads of ours
                 self.workers, self.process = [], os.getpid()
@@ -246,7 +249,9 @@ class Runtime:
                 self._grow(launches.scratch)
             if launches.parallel:
                 self._call_workers()
-            self._run(self.job.address, launches.table, launches.count, self.scratch[0].address)
+            table, count = launches.table + 24 * first, launches.count if count is None else count
+            given = (self.job.address,), (table,), (count,), (self.scratch[0].address,)
+            log.extend(map(self._run, *given))
 
     def _call_workers(self) -> None:
         if len(self.workers) < self.threads - 1:

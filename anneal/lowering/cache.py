@@ -235,7 +235,7 @@ def _version() -> str:
     """A digest of the compiler's own text: another version makes other plans."""
     root = Path(__file__).parent.parent
     digest = blake2b((root / "provenance.py").read_bytes(), digest_size=16)
-    for room in ("lowering", "rules", "uop", "wgsl"):
+    for room in ("kernel", "llvm", "lowering", "rules", "uop", "wgsl"):
         for path in sorted((root / room).glob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -251,7 +251,8 @@ def _encode(plan: Plan) -> dict[str, Any]:
     return {
         "slots": [[s.dtype.name, s.size, s.kind, s.position, s.alias] for s in plan.slots],
         "kernels": [[k.name, k.source, k.grid, k.workgroup,
-                     [[p.dtype.name, p.size, p.access] for p in k.params], k.flops]
+                     [[p.dtype.name, p.size, p.access] for p in k.params], k.flops, k.scratch,
+                     k.nest]
                     for k in kernels],
         "launches": [[number[x.kernel], x.args, x.reasons, x.made] for x in plan.launches],
         "outputs": plan.outputs,
@@ -267,8 +268,9 @@ def _decode(found: dict[str, Any], graph: Graph) -> Plan:
                       for d, size, access in rows])  # fmt: skip
 
     kernels = [Kernel(_text(name), _text(source), _three(grid), _three(workgroup), params(rows),
-                      _whole(flops))
-               for name, source, grid, workgroup, rows, flops in found["kernels"]]  # fmt: skip
+                      _whole(flops), _whole(scratch), _text(nest))
+               for name, source, grid, workgroup, rows, flops, scratch, nest
+               in found["kernels"]]  # fmt: skip
     launches = [Launch(kernels[_whole(k)], tuple(map(_whole, args)), tuple(map(_text, reasons)),
                        _made(places, nodes))
                 for k, args, reasons, places in found["launches"]]  # fmt: skip

@@ -16,12 +16,14 @@ LAST_ITERATION = 65_535
 class Limits:
     """What bounds a kernel: storage buffers it may bind, bytes of one binding; whether operations
     are fused at all; whether invocations run side by side on a GPU, which wants more of them, and
-    where those of a workgroup can share long loops."""
+    where those of a workgroup can share long loops. `threads` of a CPU, 0 for a device that runs
+    WGSL."""
 
     max_buffers: int = 8
     max_binding_bytes: int = 128 << 20
     fuse: bool = True
     gpu: bool = False
+    threads: int = 0
 
 
 def trips(sizes: Iterable[int]) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from anneal.kernel.ir import (
+    BINDERS,
     EFFECTS,
     Kernel,
     after,
@@ -17,6 +18,7 @@ from anneal.kernel.ir import (
     axis,
     block,
     end,
+    free,
     load,
     memory_of,
     reduce,
@@ -40,9 +42,29 @@ def kernels_of(grid: Sequence[UOp], parts: Sequence[Guarded]) -> list[Kernel]:
         zero = set(toposort([part.condition])) if part.condition is not None else set()
         ranges = [maker.done.get(r) or maker.range(r) for r in grid if r not in zero]
         effects = [e for s in part.statements if (e := maker.done[s]).op in EFFECTS]
-        (body,) = simplify([gated(end(block(*effects), *ranges))])
+        body = block(*_read_before_written(effects))
+        (body,) = simplify([gated(end(body, *ranges))])
         out.append(Kernel(body))
     return out
+
+
+def _read_before_written(effects: list[UOp]) -> list[UOp]:
+    """`effects`, where each waits for the others to read what it overwrites in its place."""
+    order = toposort(effects)
+    loads: dict[UOp, list[UOp]] = {}
+    for u in order:
+        if u.op is ops.LOAD and u.src[0].op is ops.ARG:
+            loads.setdefault(u.src[0], []).append(u)
+    done: dict[UOp, UOp] = {}
+    for u in order:
+        src = tuple([done[s] for s in u.src])
+        if u.op is ops.STORE:
+            own = set(toposort([u]))
+            others = [done.get(x, x) for x in loads.get(memory_of(u), ())
+                      if x not in own and u not in toposort([x])]  # fmt: skip
+            src = (after(src[0], *others), *src[1:])
+        done[u] = rebuild(u, src)
+    return [done[e] for e in effects]
 
 
 class _Maker:
@@ -144,8 +166,11 @@ def gated(body: UOp) -> UOp:
 
 
 def _under(u: UOp, n: int, gate: UOp | None) -> UOp | None:
-    """The condition under which source `n` of `u` is wanted, given that of `u`."""
-    if u.op in (ops.END, ops.BLOCK, ops.STORE, ops.AFTER) and gate is None:
+    """The condition under which source `n` of `u` is wanted, given that of `u`: what a STAGE holds
+    is wanted in any case, and a binder's ranges are others than those of a condition outside."""
+    if u.op is ops.STAGE or gate is not None and not free(gate).isdisjoint(u.src[1:]) and (
+        u.op in BINDERS
+    ):  # fmt: skip
         return None
     if u.op is not ops.WHERE or n == 0 or not _is_about_indices(u.src[0]):
         return gate

@@ -15,10 +15,17 @@ from typing import Literal
 
 from anneal import config
 from anneal.errors import LoweringError
+from anneal.kernel.decompose import decompose
+from anneal.kernel.expand import launches
+from anneal.kernel.heuristic import for_cpu
+from anneal.kernel.spec import verify as verify_kernel
+from anneal.kernel.target import CPU
+from anneal.llvm.render import render as render_native
 from anneal.lowering.cooperate import shared
 from anneal.lowering.cost import item_bytes, kernel_flops
 from anneal.lowering.limits import LAST_ITERATION, Limits
 from anneal.lowering.linearize import Guarded, iterations, linearize
+from anneal.lowering.nests import kernels_of
 from anneal.lowering.rangeify import every_operation, points, stored_nodes, untied, without_masks
 from anneal.lowering.schedule import Body, bodies
 from anneal.lowering.split import at_once, split_long
@@ -59,7 +66,8 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """Code for the device. `grid` counts workgroups, `workgroup` invocations in one."""
+    """Code for the device. `grid` counts workgroups, or the chunks that threads share, `workgroup`
+    invocations in one. `scratch`: bytes that each thread needs; `nest`: its loops, as text."""
 
     name: str
     source: str
@@ -67,6 +75,8 @@ class Kernel:
     workgroup: tuple[int, int, int]
     params: tuple[Param, ...]
     flops: int = 0
+    scratch: int = 0
+    nest: str = ""
 
     @property
     def bytes(self) -> int:
@@ -162,7 +172,7 @@ def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
         if not _changes_nothing(k, aliases):
             made = _made(k, places)
             try:
-                launches.append(_launch(k, slot_of, aliases, reasons, made, limits))
+                launches += _launches(k, slots, slot_of, aliases, reasons, made, limits)
             except _Unfit as e:
                 raise _refused(graph, made, str(e)) from None
         for u in dict.fromkeys([held.get(u, u) for u in (*k.inputs, *k.outputs)]):
@@ -321,9 +331,9 @@ def _late(kernels: Sequence[Body], aliases: dict[UOp, UOp]) -> list[Body]:
     return order
 
 
-def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp],
-            reasons: Mapping[UOp, str], made: tuple[int, ...],
-            limits: Limits) -> Launch:  # fmt: skip
+def _launches(k: Body, slots: list[Slot], slot_of: dict[UOp, int], aliases: dict[UOp, UOp],
+              reasons: Mapping[UOp, str], made: tuple[int, ...],
+              limits: Limits) -> list[Launch]:  # fmt: skip
     merged = {aliases[u]: u for u in k.outputs if u in aliases}
     merged.update({u.src[2]: u for u in k.outputs if u.op is ops.SCATTER and len(u.src) == 3})
     nodes = [*k.outputs, *(u for u in k.inputs if u not in merged)]
@@ -340,7 +350,13 @@ def _launch(k: Body, slot_of: dict[UOp, int], aliases: dict[UOp, UOp],
     args = tuple([slot_of[u] for u in nodes])
     if limits.fuse and len(nodes) > limits.max_buffers:
         raise _Unfit(f"binds {len(nodes)} buffers; the device allows {limits.max_buffers}")
-    return Launch(_kernel(k.grid, parts, params, limits.gpu), args, why, made)
+    if not limits.threads:
+        return [Launch(_kernel(k.grid, parts, params, limits.gpu), args, why, made)]
+    kernels = _native_kernels(k.grid, parts, params, limits.threads)
+    more = {p for kernel in kernels for p in kernel.params[len(params) :]}
+    for p in more:  # what one launch leaves for the next
+        args = (*args, _temporary(slots, [], -(-p.size * item_bytes(p.dtype) // 4)))
+    return [Launch(kernel, args[: len(kernel.params)], why, made) for kernel in kernels]
 
 
 def _made(k: Body, places: Table[int]) -> tuple[int, ...]:
@@ -411,3 +427,32 @@ def _kernel(grid: tuple[UOp, ...], parts: tuple[Guarded, ...],
     shape = (groups, 1, 1) if groups <= ROW else (ROW, -(-groups // ROW), 1)
     made = Kernel(name, text, shape, (WORKGROUP, 1, 1), params, flops)
     return _kernels.keep((key, params, gpu), made)
+
+
+_native: Memo[tuple[str, tuple[Param, ...], int], tuple[Kernel, ...]] = Memo(2048)
+
+
+def _native_kernels(grid: tuple[UOp, ...], parts: tuple[Guarded, ...],
+                    params: tuple[Param, ...], threads: int) -> tuple[Kernel, ...]:  # fmt: skip
+    """The CPU's kernels for one of the schedule's, rendered once for every structure: a nest for
+    each set of ranges, and more where threads leave partial results."""
+    statements = [s for p in parts for s in p.statements]
+    conditions = [p.condition for p in parts if p.condition is not None]
+    key = structural_key([*grid, *conditions, *statements])
+    known = _native.find((key, params, threads))
+    if known is not None:
+        return known
+    count("kernels_rendered")
+    flops = kernel_flops(grid, parts)
+    made: list[Kernel] = []
+    for nest in kernels_of(grid, parts):
+        for part in launches(for_cpu(nest, CPU, threads).kernel):
+            if config.verify():
+                verify_kernel(part)
+            text = render_native(decompose(part))
+            own = {u.arg: Param(u.dtype, int(u.src[0].arg), "read_write") for u in part.params}
+            more = tuple(own[i] for i in sorted(own) if i >= len(params))
+            name = f"{'r_' if part.reduces else 'e_'}{key[:6]}_{len(made)}"
+            made.append(Kernel(name, text.source, (int(text.chunks.arg), 1, 1), (1, 1, 1),
+                               params + more, 0 if made else flops, text.scratch, str(part)))
+    return _native.keep((key, params, threads), tuple(made))

@@ -100,3 +100,17 @@ def test_sizes_may_be_variables() -> None:
         assert got[1][0] == sum(range(size))
     with pytest.raises(KernelError, match="the kernel says 64"):
         interpret(kernel, {0: np.zeros(63), 1: np.zeros(1)}, {"n": 64})
+
+
+def test_what_another_store_overwrites_is_read_before() -> None:
+    """Two results of one element, the first in its memory."""
+    x, y, i = argument(0, F, 5), argument(1, F, 5), axis(5, "i")
+    old = load(x, i)
+    memory = {0: np.arange(5), 1: np.zeros(5)}
+    both = block(store(after(x, old), i, old * 0.0 - 1.0), store(y, i, old * 3.0))
+    ordered = Kernel(end(both, i))
+    got = interpret(ordered, memory)
+    assert (got[0].tolist(), got[1].tolist()) == ([-1] * 5, [0, 3, 6, 9, 12])
+    hidden = Kernel(end(block(store(x, i, x.const_like(-1.0)), store(y, i, old * 3.0)), i))
+    with pytest.raises(KernelError, match="without an edge"):
+        interpret(hidden, memory)

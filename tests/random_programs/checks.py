@@ -16,9 +16,9 @@ from tests.random_programs import ours, reference
 Data = np.ndarray[Any, Any]
 Program = Callable[..., Any]
 
-devices = ["interpreter", "webgpu"]
+devices = ["interpreter", "webgpu", "cpu"]
 # How often a device refused a dtype that it does not hold.
-refused = {"interpreter": 0, "webgpu": 0}
+refused = {"interpreter": 0, "webgpu": 0, "cpu": 0}
 
 # The step of differences, and what the reference's float64 makes of it.
 _STEP = 1e-7

@@ -173,8 +173,9 @@ def clip(x: Data, low: Any, high: Any) -> Data:
 
 def logsumexp(x: Data, axis: Any = None, keepdims: bool = False) -> Data:
     wide = x.astype(np.float64)
-    top = wide.max(axis, keepdims=True)
-    out = top + np.log(np.exp(wide - top).sum(axis, keepdims=True))
+    top = wide.max(axis, keepdims=True, initial=-np.inf)
+    with np.errstate(divide="ignore"):  # of nothing
+        out = top + np.log(np.exp(wide - top).sum(axis, keepdims=True))
     return np.asarray((out if keepdims else out.squeeze(axis)).astype(_floating(x.dtype)))
 
 

@@ -206,7 +206,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--count", type=int, default=1000, help="programs in all")
     parser.add_argument("--start", type=int, default=0, help="the first program's number")
     parser.add_argument("--family", choices=sorted(FAMILIES))
-    parser.add_argument("--device", choices=["interpreter", "webgpu"], help="one, instead of both")
+    parser.add_argument("--device", choices=["interpreter", "webgpu", "cpu"],
+                        help="one, instead of all")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--small", action="store_true", help=argparse.SUPPRESS)

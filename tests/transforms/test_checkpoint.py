@@ -13,7 +13,7 @@ import anneal.numpy as anp
 from anneal import Array, tree
 
 _rng = np.random.default_rng(3)
-DEVICES = pytest.mark.parametrize("name", ["interpreter", "webgpu"])
+DEVICES = pytest.mark.parametrize("name", ["interpreter", "webgpu", "cpu"])
 
 
 def normal(*shape: int) -> Array:

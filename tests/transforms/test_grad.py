@@ -144,7 +144,10 @@ def test_no_op_is_silently_without_rule() -> None:
     }  # fmt: skip
     refused = {ops.BITCAST}  # raises, see below
     engine = {ops.CHECKPOINT}  # see test_checkpoint.py
-    kernel = ops.MEMORY | {ops.RANGE, ops.LOAD, ops.STORE, ops.FOR, ops.BARRIER, ops.GROUP}
+    kernel = ops.MEMORY | {
+        ops.RANGE, ops.LOAD, ops.STORE, ops.FOR, ops.BARRIER, ops.GROUP, ops.STAGE, ops.END,
+        ops.BLOCK, ops.OPAQUE,
+    }  # fmt: skip
     without = leaves | integers | refused | engine | kernel
     assert set(RULES.match) & without == set()
     assert {ops.BY_NAME[n] for n in ops.BY_NAME} == set(RULES.match) | without

@@ -1,0 +1,191 @@
+"""The CPU through LLVM: one native call for all kernels of a call.
+
+In: a Plan whose kernels are LLVM IR. Out: an executable over host memory, which it shares with the
+interpreter: arrays move between the two without a copy.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from anneal.device import DeviceError, Donation, HostStorage, read
+from anneal.llvm.runtime import CompileError, Function, Launches, Runtime
+from anneal.lowering import cache
+from anneal.lowering.limits import Limits
+from anneal.lowering.plan import Plan, Slot, lower
+from anneal.memo import Memo
+from anneal.profiling import profiled, record
+from anneal.provenance import Lines
+from anneal.realization import numpy_dtype
+from anneal.stats import count
+from anneal.uop import dtypes
+from anneal.uop.dtypes import DType
+from anneal.uop.uop import Graph
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# References to the data of a storage that nobody looks at: its own, and the argument of the count.
+_UNSEEN = 2
+_MOST_FUNCTIONS = 4096
+
+
+def open_cpu() -> CPU:
+    """The CPU. DeviceError where llvmlite is missing."""
+    try:
+        return CPU(Runtime())
+    except (ImportError, OSError) as e:
+        raise DeviceError(f"the CPU device needs llvmlite: pip install llvmlite ({e})") from None
+
+
+class CPU:
+    """This machine's processor, and the functions compiled for it."""
+
+    name = "cpu"
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        # An index is 64 bits, a kernel binds what it likes: what bounds a program is memory.
+        self.limits = Limits(1 << 16, 1 << 62, threads=runtime.threads)
+        self.functions: Memo[str, Function] = Memo(_MOST_FUNCTIONS)
+
+    def holds(self, dtype: DType) -> bool:
+        """Whether arrays can have the dtype."""
+        return dtype is not dtypes.index
+
+    def upload(self, data: np.ndarray[Any, Any]) -> HostStorage:
+        return HostStorage(data)
+
+    def read(self, storage: HostStorage) -> np.ndarray[Any, Any]:
+        return storage.data.view()
+
+    def copy(self, storage: HostStorage) -> HostStorage:
+        return HostStorage(storage.data)
+
+    def function(self, source: str) -> Function:
+        """The machine code of a kernel, made once."""
+        return self.functions.get(source, lambda: self._compiled(source))
+
+    def _compiled(self, source: str) -> Function:
+        try:
+            made = self.runtime.load(self.runtime.object_code(source))
+        except CompileError as e:
+            raise DeviceError(str(e)) from e
+        count("kernels_compiled")
+        return made
+
+    def compile(self, graph: Graph, donate: frozenset[int], limits: Limits) -> Loaded:
+        for u in graph.nodes():
+            if not self.holds(u.dtype):
+                raise TypeError(f"cpu has no {u.dtype}: cast with x.astype(...), or run on the "
+                                "interpreter (ANNEAL_DEVICE=interpreter)")  # fmt: skip
+        key = cache.key_of(graph, limits, sorted(donate))
+        plan = cache.load(graph, key)
+        if plan is None:
+            plan = lower(graph, limits, donate)
+            cache.store(key, plan)
+        return Loaded(self, plan)
+
+
+class Loaded:
+    """A Plan with its functions, and the table of its launches, filled in at each call."""
+
+    def __init__(self, device: CPU, plan: Plan) -> None:
+        import numpy as np
+
+        self.plan, self.runtime = plan, device.runtime
+        kernels = [launch.kernel for launch in plan.launches]
+        self.launches = Launches(
+            [device.function(k.source) for k in kernels],
+            [len(launch.args) for launch in plan.launches],
+            [k.grid[0] for k in kernels],
+            max((k.scratch for k in kernels), default=0),
+        )
+        words = self.launches.arguments
+        self.places = [(w, i, slot) for w, launch in zip(words, plan.launches, strict=True)
+                       for i, slot in enumerate(launch.args)]  # fmt: skip
+        self.lock = threading.Lock()
+        self.temporaries = [np.empty(s.size, numpy_dtype(s.dtype)) if s.kind == "temp" else None
+                            for s in plan.slots]  # fmt: skip
+
+    def __call__(self, inputs: Sequence[Any], donation: Donation | None = None,
+                 lines: Lines | None = None) -> list[HostStorage]:  # fmt: skip
+        inputs = [s if type(s) is HostStorage else HostStorage(read(s)) for s in inputs]
+        for n, s in enumerate(inputs):
+            if s.spent:
+                raise DeviceError(f"input {n} was donated and is deleted")
+        with self.lock:
+            taken = donation.taken if donation is not None else frozenset[int]()
+            storages = self._storages(inputs, taken)
+            addresses = [_address(s) for s in storages]
+            for words, i, slot in self.places:
+                words[i] = addresses[slot]
+            # Each result has a storage of its own; `_is_unseen` knows when they share memory.
+            results = [HostStorage(storages[i].data) for i in self.plan.outputs]
+            log: list[Any] = []
+            if donation is not None:
+                log = donation.begin(inputs)
+                donation.finish = lambda: results
+            if profiled():
+                self._timed(log, lines)
+            else:
+                self.runtime.run(self.launches, log)
+        return results
+
+    def _storages(self, inputs: Sequence[HostStorage], taken: frozenset[int]) -> list[HostStorage]:
+        """A storage for each slot. An output in a donated input's memory has a storage of its own
+        around it, if nobody else sees it; else a copy."""
+        import numpy as np
+
+        found: list[HostStorage] = []
+        for i, slot in enumerate(self.plan.slots):
+            if slot.kind == "input":
+                found.append(_in_order(inputs[i], slot))
+            elif slot.kind == "temp":
+                data = self.temporaries[i]
+                assert data is not None
+                found.append(HostStorage(data))
+            elif slot.alias is None:
+                found.append(HostStorage(np.empty(slot.size, numpy_dtype(slot.dtype))))
+            elif slot.alias in taken and _is_unseen(found[slot.alias]):
+                found.append(HostStorage(found[slot.alias].data))
+            else:
+                found.append(HostStorage(found[slot.alias].data.copy()))
+        return found
+
+    def _timed(self, log: list[Any], lines: Lines | None) -> None:
+        """The launches one by one, each timed."""
+        for n, launch in enumerate(self.plan.launches):
+            start = time.perf_counter()
+            self.runtime.run(self.launches, log, n, 1)
+            k = launch.kernel
+            origins = lines.of(launch.made) if lines is not None else ()
+            record(k.name, k.flops, k.bytes, origins, time.perf_counter() - start)
+
+
+def _is_unseen(s: HostStorage) -> bool:
+    """Whether no NumPy array looks at the memory: what is written there would change it."""
+    return s.data.base is None and sys.getrefcount(s.data) <= _UNSEEN
+
+
+def _in_order(s: HostStorage, slot: Slot) -> HostStorage:
+    """The storage with its elements as kernels read them: row-major, of the slot's dtype."""
+    if s.address:
+        return s
+    data = s.data
+    dtype = numpy_dtype(slot.dtype)
+    if data.flags.c_contiguous and data.dtype == dtype:
+        return s
+    import numpy as np
+
+    return HostStorage(np.ascontiguousarray(data, dtype))
+
+
+def _address(s: HostStorage) -> int:
+    if not s.address:
+        s.address = s.data.__array_interface__["data"][0]
+    return s.address

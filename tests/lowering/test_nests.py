@@ -1,0 +1,111 @@
+"""Today's schedule as kernels: programs, with donation, on the kernels' interpreter and the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import anneal
+import anneal.numpy as anp
+from anneal import tree
+from anneal.interpret import evaluate, numpy_dtype
+from anneal.kernel.interpret import interpret
+from anneal.kernel.spec import verify
+from anneal.lowering import plan as plans
+from anneal.lowering.limits import Limits
+from anneal.lowering.nests import kernels_of
+from anneal.lowering.plan import lower
+from anneal.memo import Memo
+from anneal.transforms import trace
+from anneal.uop.uop import Graph
+from tests.programs import Program, small
+
+
+def graph_of(function: Any, args: Any) -> tuple[Graph, list[np.ndarray[Any, Any]]]:
+    """The graph of a call, and its inputs' data."""
+    leaves, in_tree = tree.flatten((args, {}))
+    arrays = [anp.asarray(x) for x in leaves]
+    specs = [trace.spec_of(a) for a in arrays]
+    graph = trace.trace(function, specs, in_tree, ["x"] * len(specs)).graph
+    return graph, [np.asarray(a) for a in arrays]
+
+
+def run(graph: Graph, data: list[np.ndarray[Any, Any]], donate: frozenset[int],
+        monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray[Any, Any]]:  # fmt: skip
+    """The plan's kernels, one after another, on their interpreter."""
+    nests: dict[str, Any] = {}
+    render = plans._kernel
+
+    def noted(grid: Any, parts: Any, params: Any, gpu: bool) -> Any:
+        made = render(grid, parts, params, gpu)
+        nests[made.name, params] = kernels_of(grid, parts)
+        return made
+
+    monkeypatch.setattr(plans, "_kernels", Memo(1000))
+    monkeypatch.setattr(plans, "_kernel", noted)
+    plan = lower(graph, Limits(32), donate)
+    memory: list[np.ndarray[Any, Any]] = []
+    for s in plan.slots:
+        if s.kind == "input":
+            memory.append(data[s.position].ravel().copy())
+        elif s.alias is not None:
+            memory.append(memory[s.alias])
+        else:
+            memory.append(np.full(s.size, 7, numpy_dtype(s.dtype)))
+    for launch in plan.launches:
+        for nest in nests[launch.kernel.name, launch.kernel.params]:
+            verify(nest)
+            held = {p.arg: memory[launch.args[p.arg]].view(numpy_dtype(p.dtype))
+                    for p in nest.params}  # fmt: skip
+            for position, value in interpret(nest, held).items():
+                held[position][: value.size] = value
+    return [memory[i].view(numpy_dtype(u.dtype))
+            for i, u in zip(plan.outputs, graph.outputs, strict=True)]  # fmt: skip
+
+
+def compare(function: Any, args: Any, donate: frozenset[int],
+            monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    graph, data = graph_of(function, args)
+    expected = evaluate(graph.outputs, dict(zip(graph.inputs, data, strict=True)))
+    for got, want in zip(run(graph, data, donate, monkeypatch), expected, strict=True):
+        scale = max(1.0, float(np.abs(want[np.isfinite(want)]).max(initial=0)))
+        np.testing.assert_allclose(got[: want.size], want.ravel(), 2e-3, 2e-4 * scale)
+
+
+LARGE = ("GPT, 2 layers", "the same, its blocks")  # in arrays for every loop, seconds each
+
+
+@pytest.mark.parametrize("p", [p for p in small() if not p.name.startswith(LARGE)],
+                         ids=lambda p: p.name)  # fmt: skip
+def test_kernels_of_programs_compute_what_the_graph_does(
+    p: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare(p.function, p.args, frozenset(), monkeypatch)
+
+
+UPDATES = {
+    "two results, one in place": lambda a, b: (a * 3, b - 1, a + b),
+    "an update and what it was": lambda a, b: (a - b, a * 2 + b),
+    "rows in place": lambda a, b: (a - a.sum(-1, keepdims=True), a.max(-1) + b.min()),
+    "running sums": lambda a, b: (anp.cumsum(a, 1), anp.cumsum(b, 0)),
+    "a scatter in place": lambda a, b: (a.at[:, (anp.arange(3) + 1) // 2].add(b[:, :3]), b.sum()),
+}
+
+
+@pytest.mark.parametrize("name", UPDATES)
+@pytest.mark.parametrize("shape", [(3, 5), (2, 1000)])
+def test_donated_arguments(name: str, shape: tuple[int, int],
+                           monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    rng = np.random.default_rng(0)
+    args = tuple(rng.integers(-4, 5, shape).astype(np.float32) for _ in range(2))
+    for donate in ((), (0,), (1,), (0, 1)):
+        compare(UPDATES[name], args, frozenset(donate), monkeypatch)
+        with anneal.default_device("cpu"):
+            given = [anp.asarray(a) * 1 for a in args]
+            got = anneal.jit(UPDATES[name], donate_argnums=donate)(*given)
+        with anneal.default_device("interpreter"):
+            want = anneal.jit(UPDATES[name])(*args)
+        for g, w in zip(got, want, strict=True):
+            np.testing.assert_array_equal(np.asarray(g), np.asarray(w))
