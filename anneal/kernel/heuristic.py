@@ -38,10 +38,14 @@ _ROWS, _VECTORS = 8, 3
 _TILES, _BLOCK = 16, 256
 # Rows from which packing pays: each element of the panel is read once for every tile of them.
 _LEAST_ROWS_TO_PACK = 32
+# Results of each factor of a product whose sums run side by side.
+_SUMS = 4
 # Accumulators of a sum beside its vector: as many as an addition takes cycles.
 _ACCUMULATORS = 4
 # Elements of one accumulator: its rounding errors grow with them.
 _LONGEST_SUM = 512
+# Part of a vector's lanes that are worth it: the others compute nothing.
+_LEAST_LANES = 4
 # A vector of elements that do not lie side by side costs about as much as this many that do.
 _GATHER = 4
 
@@ -186,10 +190,11 @@ def _product_of(kernel: Kernel) -> _Product | None:
         return None
     effect = nest.src[0]
     sums = [u for u in toposort([effect.src[2]]) if u.op is ops.REDUCE]
-    if len(sums) != 1 or sums[0].arg[0] != "add" or sums[0].src[0].op is not ops.MUL:
+    factors = _factors(sums[0]) if len(sums) == 1 else None
+    if factors is None:
         return None
     total, ranges = sums[0], nest.src[1:]
-    for left, right in (total.src[0].src, total.src[0].src[::-1]):
+    for left, right in (factors, factors[::-1]):
         only_right = [r for r in ranges if r in free(right) and r not in free(left)
                       and _step(effect, r) == 1]  # fmt: skip
         only_left = [r for r in ranges if r in free(left) and r not in free(right)]
@@ -200,12 +205,23 @@ def _product_of(kernel: Kernel) -> _Product | None:
     return None
 
 
+def _factors(total: UOp) -> tuple[UOp, UOp] | None:
+    """Of a sum of products, each perhaps under a condition."""
+    x = total.src[0]
+    if x.op is ops.WHERE:
+        x = x.src[1]
+    if total.arg[0] != "add" or x.op is not ops.MUL:
+        return None
+    return x.src[0], x.src[1]
+
+
 def _contraction(c: Choices, threads: int) -> bool:
     """Tiles for a sum of products: vectors along the output, several rows of it at once."""
     p = _product_of(c.kernel)
     width = max(c.target.vector_widths)
-    if p is None or _size(p.j) < width:
+    if p is None or _size(p.j) < width // _LEAST_LANES:
         return False
+    before = c.kernel, list(c.reasons)
     rows = _size(p.i) if p.i is not None else 1
     length = math.prod(map(_size, p.k))
     if rows * _size(p.j) * length < _LEAST_FOR_THREADS:
@@ -223,6 +239,7 @@ def _contraction(c: Choices, threads: int) -> bool:
     c.take(tile, "SPLIT", wide, width)
     lanes, column = f"{wide}%{width}", f"{wide}/{width}"
     if not c.take(f"{width} results side by side", "VECTOR", lanes):
+        c.kernel, c.reasons = before
         return False
     outer = _chunks_of(c, [n for n in (i, j) if n] if rows >= height * threads else [j, i], threads)
     _order(c, [*outer, row, column, lanes])
@@ -347,6 +364,38 @@ def _vectorize(c: Choices, r: UOp, width: int) -> None:
         c.take("partial results in lanes", "GROUP", lanes)
     if not (ok and c.take(f"{width} at a time", "VECTOR", lanes)):
         c.kernel, c.reasons = before
+    elif reduced:
+        _tile_of_sums(c)
+
+
+def _tile_of_sums(c: Choices) -> None:
+    """Several results whose sums run over vectors: each factor that is read serves all of them that
+    it is of."""
+    nest = c.kernel.body
+    if nest.op is not ops.END or nest.src[0].op is not ops.STORE:
+        return
+    inner = [u for u in c.kernel.nodes if u.op is ops.REDUCE and _factors(u) is not None]
+    if len(inner) != 1:
+        return
+    factors = _factors(inner[0])
+    assert factors is not None
+    left, right = (free(f) for f in factors)
+    tile: list[str] = []
+    for mine, other in ((left, right), (right, left)):
+        ranges = [r for r in nest.src[1:] if r in mine and r not in other and kind_of(r) == "loop"]
+        r = min(ranges, key=lambda r: (_size(r) > _SUMS, -_size(r)), default=None)
+        if r is None:
+            continue
+        name, why = name_of(r), f"{_SUMS} sums share what they read"
+        if _size(r) > _SUMS:
+            if not c.take(why, "SPLIT", name, _SUMS):
+                continue
+            name = f"{name}%{_SUMS}"
+        tile.append(name)
+    rest = [name_of(r) for r in c.kernel.body.src[1:] if name_of(r) not in tile]
+    if tile and c.take("the tile innermost", "REORDER", *rest, *tile):
+        for name in tile:
+            c.take("all at once", "UNROLL", name)
 
 
 def _threads(c: Choices, threads: int) -> None:

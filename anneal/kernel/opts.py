@@ -204,7 +204,6 @@ def _split(kernel: Kernel, name: str, n: int) -> UOp:
     size = r.src[0]
     if n < 1:
         raise Refused(f"cannot split into parts of {n}")
-    n = min(n, max(hi(size), 1))
     outer = axis(simplify([(size + (n - 1)) // n])[0], f"{name}/{n}", kind_of(r))
     inner = axis(n, f"{name}%{n}", kind_of(r))
     value = outer * n + inner

@@ -43,7 +43,7 @@ def kernels_of(grid: Sequence[UOp], parts: Sequence[Guarded]) -> list[Kernel]:
         ranges = [maker.done.get(r) or maker.range(r) for r in grid if r not in zero]
         effects = [e for s in part.statements if (e := maker.done[s]).op in EFFECTS]
         body = block(*_read_before_written(effects))
-        (body,) = simplify([gated(end(body, *ranges))])
+        (body,) = simplify([merged(gated(end(body, *ranges)))])
         out.append(Kernel(body))
     return out
 
@@ -139,6 +139,30 @@ class _Maker:
         return made
 
 
+def merged(body: UOp) -> UOp:
+    """`body` with sums of sums as one, also where a condition of the outer ones is between."""
+    done: dict[UOp, UOp] = {}
+    for u in toposort([body]):
+        new = rebuild(u, tuple([done[s] for s in u.src]))
+        if u.op is ops.REDUCE and u.arg[0] == "add":
+            new = _merged_sum(new)
+        done[u] = new
+    return done[body]
+
+
+def _merged_sum(u: UOp) -> UOp:
+    x, condition = u.src[0], None
+    if x.op is ops.WHERE and x.src[2].op is ops.CONST and x.src[2].arg == 0:
+        condition, x, zero = x.src
+    if x.op is not ops.REDUCE or x.arg != u.arg or set(x.src[1:]) & set(u.src[1:]):
+        return u
+    if condition is None:
+        return reduce("add", x.src[0], *u.src[1:], *x.src[1:])
+    if not free(condition).isdisjoint(x.src[1:]):
+        return u
+    return reduce("add", condition.where(x.src[0], zero), *u.src[1:], *x.src[1:])
+
+
 def gated(body: UOp) -> UOp:
     """`body` where a LOAD that only a WHERE keeps inside of its memory has the condition itself: a
     padding's elements are never read."""
@@ -160,6 +184,8 @@ def gated(body: UOp) -> UOp:
         made = rebuild(u, tuple([done[w] for w in wanted]))
         if u.op is ops.LOAD and len(u.src) == 2 and gate is not None and not _is_inside(u):
             made = load(made.src[0], made.src[1], gate)
+        elif u.op is ops.WHERE and _is_gate_of(*made.src):
+            made = made.src[1]
         done[u, gate] = made
         todo.pop()
     return done[body, None]
@@ -176,6 +202,21 @@ def _under(u: UOp, n: int, gate: UOp | None) -> UOp | None:
         return gate
     mine = u.src[0] if n == 1 else u.src[0].logical_not()
     return mine if gate is None else gate & mine
+
+
+def _is_gate_of(condition: UOp, yes: UOp, no: UOp) -> bool:
+    """Whether the condition chooses what the LOAD `yes` gives without it."""
+    return (yes.op is ops.LOAD and len(yes.src) > 2 and no is yes.src[3]
+            and condition in _conditions(yes.src[2]))  # fmt: skip
+
+
+def _conditions(gate: UOp) -> list[UOp]:
+    """What a conjunction is of, itself first."""
+    found = [gate]
+    for u in found:
+        if u.op is ops.AND:
+            found += u.src
+    return found
 
 
 def _is_about_indices(condition: UOp) -> bool:
