@@ -13,6 +13,7 @@ from anneal.kernel.ir import (
     block,
     count_of,
     end,
+    instantiated,
     kind_of,
     load,
     name_of,
@@ -44,7 +45,7 @@ def _without(body: UOp, r: UOp) -> UOp:
         if u.op not in (ops.END, ops.REDUCE) or r not in u.src[1:]:
             done[u] = rebuild(u, src)
             continue
-        copies = [substitute([src[0]], {r: n})[0] for n in counts]
+        copies = [instantiated(src[0], r, n) for n in counts]
         rest = [s for s in src[1:] if s is not r]
         if u.op is ops.END:
             done[u] = end(block(*copies), *rest)

@@ -46,6 +46,8 @@ _ACCUMULATORS = 4
 _LONGEST_SUM = 512
 # Part of a vector's lanes that are worth it: the others compute nothing.
 _LEAST_LANES = 4
+# Elements of a panel that stay in the first caches, and how often each is read at least.
+_PANEL, _LEAST_READS = 1 << 14, 16
 # A vector of elements that do not lie side by side costs about as much as this many that do.
 _GATHER = 4
 
@@ -317,17 +319,16 @@ def _pack(c: Choices, p: _Product, rows: int, outer: list[str], column: str, lan
 def _vectors(c: Choices) -> None:
     """Vectors along the ranges whose elements lie side by side, where most work is."""
     width = max(c.target.vector_widths)
-    taken: list[str] = []
-    for r in _by_gain(c.kernel, width):
-        name = name_of(r)
+    for r in _by_gain(c.kernel, width // _LEAST_LANES):
         if not any(q is r for q in c.kernel.ranges):
             continue  # another choice split it
-        _vectorize(c, r, width)
-        taken.append(name)
+        lanes = max((w for w in c.target.vector_widths if w <= _size(r)), default=0)
+        if lanes:
+            _vectorize(c, r, lanes)
 
 
-def _by_gain(kernel: Kernel, width: int) -> list[UOp]:
-    """Ranges in order of what vectors of them save, those that save something."""
+def _by_gain(kernel: Kernel, least: int) -> list[UOp]:
+    """Ranges of `least` counts or more in order of what vectors of them save."""
     around = _around(kernel)
     gain: dict[UOp, float] = {}
     for u in _accesses(kernel):
@@ -335,10 +336,24 @@ def _by_gain(kernel: Kernel, width: int) -> list[UOp]:
         for r in free(u):
             if kind_of(r) != "loop" or r in kernel.carried:
                 continue
-            step = _step(u, r)
-            gain[r] = gain.get(r, 0) + (visits if step in (0, 1) else -_GATHER * visits)
-    return sorted((r for r, g in gain.items() if g > 0 and _size(r) >= width),
+            near = _step(u, r) in (0, 1) or _panel(kernel, u, r, around) is not None
+            gain[r] = gain.get(r, 0) + (visits if near else -_GATHER * visits)
+    return sorted((r for r, g in gain.items() if g > 0 and _size(r) >= least),
                   key=lambda r: (-gain[r], name_of(r)))  # fmt: skip
+
+
+def _panel(kernel: Kernel, u: UOp, r: UOp, around: dict[UOp, frozenset[UOp]]) -> list[UOp] | None:
+    """The ranges of the panel in which a LOAD's elements lie side by side along `r`: those that are
+    summed over. None where it is not read often enough, or too large to stay near."""
+    if u.op is not ops.LOAD or u.src[0].op is not ops.ARG or u.src[0] in kernel.written:
+        return None
+    summed = {s for n in kernel.nodes if n.op is ops.REDUCE for s in n.src[1:]}
+    inner = [s for s in kernel.ranges if s in summed and s in free(u) and kind_of(s) == "loop"]
+    size = math.prod(map(_size, inner)) * min(_size(r), 16)
+    reads = _visits(u, around) // math.prod(map(_size, free(u)))
+    if r in inner or not inner or size > _PANEL or reads < _LEAST_READS or _step(u, r) is None:
+        return None
+    return inner
 
 
 def _vectorize(c: Choices, r: UOp, width: int) -> None:
@@ -366,13 +381,33 @@ def _vectorize(c: Choices, r: UOp, width: int) -> None:
         c.kernel, c.reasons = before
     elif reduced:
         _tile_of_sums(c)
+    else:
+        _panels(c, lanes)
+
+
+def _panels(c: Choices, lanes: str) -> None:
+    """What sums read in strides along the vector is brought side by side, once for all of them."""
+    for position in range(len(c.kernel.params)):
+        around = _around(c.kernel)
+        for u in _accesses(c.kernel):
+            r = next((q for q in free(u) if name_of(q) == lanes), None)
+            if r is None or memory_of(u).arg != position or _step(u, r) in (0, 1):
+                continue
+            inner = _panel(c.kernel, u, r, around)
+            if inner is not None:
+                c.take("side by side along the vector", "STAGE", position,
+                       *map(name_of, inner), lanes)  # fmt: skip
+                break
 
 
 def _tile_of_sums(c: Choices) -> None:
     """Several results whose sums run over vectors: each factor that is read serves all of them that
     it is of."""
     nest = c.kernel.body
-    if nest.op is not ops.END or nest.src[0].op is not ops.STORE:
+    if nest.op is not ops.END:
+        return
+    effects = nest.src[0].src if nest.src[0].op is ops.BLOCK else nest.src[:1]
+    if any(e.op is not ops.STORE for e in effects):
         return
     inner = [u for u in c.kernel.nodes if u.op is ops.REDUCE and _factors(u) is not None]
     if len(inner) != 1:

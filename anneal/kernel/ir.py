@@ -25,14 +25,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.symbolic import hi, simplify
-from anneal.uop.uop import Dim, UOp, const, dim_uop, toposort
+from anneal.uop.uop import Dim, UOp, const, dim_uop, rebuild, toposort
 
 if TYPE_CHECKING:
     from anneal.kernel.opts import Opt
@@ -251,6 +251,22 @@ class Kernel:
         from anneal.kernel.show import show_kernel
 
         return show_kernel(self)
+
+
+def instantiated(root: UOp, r: UOp, value: UOp) -> UOp:
+    """`root` with `value` for the count `r` where it is free; what binds `r` itself stays."""
+    done: dict[UOp, UOp] = {r: value}
+    for u in toposort([root], stop=lambda u: r not in free(u)):
+        if u not in done:
+            kept = r not in free(u)
+            done[u] = u if kept else _rebuilt(u, done)
+    return done[root]
+
+
+def _rebuilt(u: UOp, done: Mapping[UOp, UOp]) -> UOp:
+    """`u` of new sources; the ranges that it binds are no sources."""
+    bound = u.src[1:] if u.op in BINDERS else ()
+    return rebuild(u, tuple([s if s in bound else done[s] for s in u.src]))
 
 
 def waits(effect: UOp) -> list[UOp]:

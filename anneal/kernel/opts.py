@@ -32,6 +32,7 @@ from anneal.kernel.ir import (
     count_of,
     end,
     free,
+    instantiated,
     kind_of,
     load,
     memory_of,
@@ -250,7 +251,7 @@ def _cut(kernel: Kernel, name: str, at: int) -> UOp:
             continue
         if u.op is ops.STAGE:
             raise Refused(f"{name} is an axis of a STAGE")
-        halves = [UOp(u.op, u.dtype, (_substituted(src[0], r, value, ()),
+        halves = [UOp(u.op, u.dtype, (instantiated(src[0], r, value),
                                       *[q if s is r else s for s in src[1:]]), u.arg)
                   for q, value in ((low, low), (high, high + at))]  # fmt: skip
         done[u] = block(*halves) if u.op is ops.END else combined(u.arg[0], *halves)

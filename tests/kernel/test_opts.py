@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from anneal.kernel.interpret import interpret
-from anneal.kernel.ir import Kernel, argument, axis, end, load, reduce, store
+from anneal.kernel.ir import Kernel, argument, axis, end, load, reduce, stage, store
 from anneal.kernel.opts import Refused, apply, parse
 from anneal.kernel.spec import verify
 from anneal.kernel.target import CPU, WEBGPU, Target
 from anneal.uop import dtypes
 from tests.kernel.kernels import EXACT, Case, matmul, polynomial, scatter, total, update
+from tests.kernel.run import on_cpu
 from tests.kernel.schedules import random_case, random_schedule
 
 
@@ -116,3 +117,22 @@ def test_reductions_by_threads_are_partial_results() -> None:
     kernel = Kernel(store(out, i.const_like(0), reduce("add", load(x, i * 8 + j), i, j)))
     with pytest.raises(Refused, match="group the reduction by"):
         apply(kernel, parse("THREAD(i)"), CPU)
+
+
+def test_a_range_that_is_bound_again_inside_stays() -> None:
+    """x - max(x): the maximum runs over the range that the result does."""
+    i = axis(16, "i")
+    x, y = argument(0, dtypes.float32, 16), argument(1, dtypes.float32, 16)
+    top = reduce("max", load(x, i), i)
+    kept = stage(load(x, i) - top, i)
+    kernel = Kernel(end(store(y, i, load(kept, i) + top), i))
+    data = np.random.default_rng(0).integers(-4, 5, 16).astype(np.float32)
+    memory = {0: data, 1: np.zeros(16)}
+    for opts in ("UNROLL(i)", "CUT(i, 5)", "SPLIT(i, 4) UNROLL(i%4)", "SPLIT(i, 4) VECTOR(i%4)"):
+        target = CPU
+        try:
+            shaped = apply(kernel, parse(opts), target)
+        except Refused:
+            continue
+        np.testing.assert_array_equal(interpret(shaped, memory)[1], data)
+        np.testing.assert_array_equal(on_cpu(shaped, memory)[1], data)
