@@ -17,7 +17,7 @@ class SettingError(errors.AnnealError, ValueError):
 
 
 def device_name() -> str | None:
-    """`ANNEAL_DEVICE`: "webgpu" or "interpreter"; unset: chosen by what is there."""
+    """`ANNEAL_DEVICE`: "webgpu", "cpu" or "interpreter"; unset: chosen by what is there."""
     return os.environ.get("ANNEAL_DEVICE") or None
 
 

@@ -199,13 +199,14 @@ def get(name: str) -> Device:
 
 
 def current() -> Device:
-    """The device in force: `default_device`, else `ANNEAL_DEVICE`, else a GPU, else the
-    interpreter (which one line on stderr says)."""
+    """The device in force: `default_device`, else `ANNEAL_DEVICE`, else a GPU, else the CPU, or the
+    interpreter without llvmlite (which one line on stderr says)."""
     name = _context.get() or (_process[-1].name if _process else config.device_name())
     if name is None:
         name, why = _automatic()
         if name == "interpreter" and name not in _devices:
-            print(f"anneal: {why}; running on the interpreter (NumPy)", file=sys.stderr)
+            print(f"anneal: {why}, and llvmlite is missing; running on the interpreter (NumPy)",
+                  file=sys.stderr)
     return get(name)
 
 
@@ -218,8 +219,9 @@ def _automatic() -> tuple[str, str]:
             from anneal.wgsl.device import hardware_adapter
 
             gpu = hardware_adapter()
+            host = "cpu" if importlib.util.find_spec("llvmlite") else "interpreter"
             _found.append(("webgpu", f"GPU adapter {gpu}") if gpu else
-                          ("interpreter", "no GPU adapter answers"))
+                          (host, "no GPU adapter answers"))
         return _found[0]
 
 
@@ -325,6 +327,8 @@ def report() -> dict[str, Any]:
     except DeviceError as e:
         chosen, why = "none", str(e)
     advice = []
+    if importlib.util.find_spec("llvmlite") is None:
+        advice.append("llvmlite, for the CPU: pip install llvmlite")
     if importlib.util.find_spec("wgpu") is None:
         advice.append("wgpu: pip install wgpu")
     if not found:

@@ -137,8 +137,8 @@ def _describe(loss_of: Any, jitted: Any, params: Any, state: Any, batch: Any) ->
     fused = len(jitted.lower(params, state, *batch).kernels)
     print(f"device {current}")
     most = device.limits().max_buffers
-    where = "" if current == "webgpu" else (
-        f"\n(on WebGPU with {most} storage buffers a kernel; the {current} has no kernels)")
+    where = "" if current != "interpreter" else (
+        f"\n(on WebGPU with {most} storage buffers a kernel; the interpreter has no kernels)")
     counts = f"forward {forward}, with backward {both}, with the update {fused}"
     print(f"kernels a step: {counts}{where}")
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from anneal.kernel.ir import (
     BINDERS,
     Kernel,
+    Opt,
     count_of,
     free,
     kind_of,
@@ -21,7 +22,7 @@ from anneal.kernel.ir import (
     name_of,
     terms,
 )
-from anneal.kernel.opts import Opt, Refused, apply
+from anneal.kernel.opts import Refused, apply
 from anneal.kernel.target import Target
 from anneal.uop import dtypes, ops
 from anneal.uop.symbolic import hi

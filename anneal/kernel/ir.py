@@ -27,15 +27,11 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.symbolic import hi, simplify
 from anneal.uop.uop import Dim, UOp, const, dim_uop, rebuild, toposort
-
-if TYPE_CHECKING:
-    from anneal.kernel.opts import Opt
 
 # Who counts a range, outermost first. GRID: workgroups, or the chunks of work on a CPU. THREAD: the
 # threads of a CPU. LOCAL: the invocations of a workgroup. LOOP: an instruction stream. UNROLL: its
@@ -198,6 +194,17 @@ def terms(index: UOp) -> dict[UOp | None, int]:
         else:
             out[u] = out.get(u, 0) + m
     return out
+
+
+@dataclass(frozen=True, slots=True)
+class Opt:
+    """A step of a schedule (`kernel/opts.py`): its name and its arguments, ranges by name."""
+
+    name: str
+    args: tuple[str | int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(map(str, self.args))})"
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ Opts prints as one line and can be given by hand:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from anneal.kernel.ir import (
     BINDERS,
     KINDS,
     Kernel,
+    Opt,
     after,
     axis,
     block,
@@ -48,22 +48,9 @@ from anneal.uop import ops
 from anneal.uop.symbolic import hi, simplify
 from anneal.uop.uop import UOp, const, rebuild, toposort
 
-Argument = str | int
-
 
 class Refused(Exception):
     """An Opt that this kernel, or this target, cannot take; the message is the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opt:
-    """A step of a schedule: its name and its arguments, ranges by name."""
-
-    name: str
-    args: tuple[Argument, ...]
-
-    def __str__(self) -> str:
-        return f"{self.name}({', '.join(map(str, self.args))})"
 
 
 def parse(text: str) -> tuple[Opt, ...]:
@@ -112,7 +99,7 @@ def apply(kernel: Kernel, opts: Sequence[Opt], target: Target) -> Kernel:
 # -- substitution ----------------------------------------------------------------------------------
 
 
-def _range(kernel: Kernel, name: Argument) -> UOp:
+def _range(kernel: Kernel, name: str | int) -> UOp:
     found = [r for r in kernel.ranges if name_of(r) == name]
     if len(found) != 1:
         names = ", ".join(map(name_of, kernel.ranges))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from anneal.device import DeviceError, Donation, HostStorage, read
+from anneal.interpret import numpy_dtype
 from anneal.llvm.runtime import CompileError, Function, Launches, Runtime
 from anneal.lowering import cache
 from anneal.lowering.limits import Limits
@@ -20,7 +21,6 @@ from anneal.lowering.plan import Plan, Slot, lower
 from anneal.memo import Memo
 from anneal.profiling import profiled, record
 from anneal.provenance import Lines
-from anneal.realization import numpy_dtype
 from anneal.stats import count
 from anneal.uop import dtypes
 from anneal.uop.dtypes import DType

@@ -6,8 +6,8 @@ import random
 
 import numpy as np
 
-from anneal.kernel.ir import Kernel, name_of
-from anneal.kernel.opts import Opt, Refused, apply
+from anneal.kernel.ir import Kernel, Opt, name_of
+from anneal.kernel.opts import Refused, apply
 from anneal.kernel.target import Target
 from tests.kernel.kernels import MAKERS, Case
 
