@@ -43,8 +43,9 @@ _LEAST_ROWS_TO_PACK = 32
 _SUMS = 4
 # Accumulators of a sum beside its vector: as many as an addition takes cycles.
 _ACCUMULATORS = 4
-# Elements of one accumulator: its rounding errors grow with them.
-_LONGEST_SUM = 512
+# Elements of one accumulator, whose rounding errors grow with them: where vectors leave more, and
+# of the parts that such a sum is cut into.
+_LONGEST_SUM, _PART = 512, 256
 # Part of a vector's lanes that are worth it: the others compute nothing.
 _LEAST_LANES = 4
 # Elements of a panel that stay in the first caches, and how often each is read at least.
@@ -79,6 +80,7 @@ def for_cpu(kernel: Kernel, target: Target, threads: int) -> Choices:
     if not _contraction(c, threads):
         _vectors(c)
         _threads(c, threads)
+    _short_sums(c)
     return c
 
 
@@ -432,6 +434,24 @@ def _tile_of_sums(c: Choices) -> None:
     if tile and c.take("the tile innermost", "REORDER", *rest, *tile):
         for name in tile:
             c.take("all at once", "UNROLL", name)
+
+
+def _short_sums(c: Choices) -> None:
+    """Long sums of floats become sums of partial sums, each of some hundreds of elements."""
+    why = "sums of partial sums"
+    for r in c.kernel.ranges:
+        for u in c.kernel.nodes:
+            loops = [q for q in u.src[1:] if kind_of(q) == "loop"] if u.op is ops.REDUCE else []
+            if r not in loops or u.arg[0] != "add" or not u.dtype.is_float:
+                continue
+            inner = math.prod(map(_size, loops[loops.index(r) + 1 :]))
+            if inner * _size(r) <= 2 * _PART or inner >= _PART:
+                continue
+            part, name = max(_PART // inner, 1), name_of(r)
+            if part > 1 and c.take(why, "SPLIT", name, part):
+                name = f"{name}/{part}"
+            c.take(why, "GROUP", name)
+            break
 
 
 def _threads(c: Choices, threads: int) -> None:
