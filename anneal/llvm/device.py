@@ -7,7 +7,6 @@ interpreter: arrays move between the two without a copy.
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -108,7 +107,6 @@ class Loaded:
         words = self.launches.arguments
         self.places = [(w, i, slot) for w, launch in zip(words, plan.launches, strict=True)
                        for i, slot in enumerate(launch.args)]  # fmt: skip
-        self.lock = threading.Lock()
         self.temporaries = [np.empty(s.size, numpy_dtype(s.dtype)) if s.kind == "temp" else None
                             for s in plan.slots]  # fmt: skip
 
@@ -118,7 +116,7 @@ class Loaded:
         for n, s in enumerate(inputs):
             if s.spent:
                 raise DeviceError(f"input {n} was donated and is deleted")
-        with self.lock:
+        with self.runtime.lock:
             taken = donation.taken if donation is not None else frozenset[int]()
             storages = self._storages(inputs, taken)
             addresses = [_address(s) for s in storages]

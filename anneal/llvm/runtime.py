@@ -186,7 +186,8 @@ class Runtime:
         )
         self.jit = llvm.create_lljit_compiler(self.machine)
         self.threads = threads if threads is not None else _cores()
-        self.lock = threading.Lock()
+        # Of who calls: one at a time, from the arguments to the end of the last launch.
+        self.lock = threading.RLock()
         self.names = 0
         self.library = self._link(self._object(_SOURCE.format(**self._pause())), ("run", "worker"))
         kinds = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
@@ -197,7 +198,8 @@ class Runtime:
         self.scratch: list[Memory] = []
         self.scratch_bytes = -1
         self.workers: list[_Worker] = []
-        self.process = os.getpid()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin_anew)
 
     def _pause(self) -> dict[str, str]:
         if self.triple.startswith(("x86_64", "i686", "amd64")):
@@ -243,8 +245,6 @@ class Runtime:
         interrupt comes between."""
         log = [] if log is None else log
         with self.lock:
-            if self.process != os.getpid():  # a fork has no threads of ours
-                self.workers, self.process = [], os.getpid()
             if launches.scratch > self.scratch_bytes:
                 self._grow(launches.scratch)
             if launches.parallel:
@@ -252,6 +252,10 @@ class Runtime:
             table, count = launches.table + 24 * first, launches.count if count is None else count
             given = (self.job.address,), (table,), (count,), (self.scratch[0].address,)
             log.extend(map(self._run, *given))
+
+    def _begin_anew(self) -> None:
+        """A forked child has no threads of ours, and a lock that one of them may have held."""
+        self.lock, self.workers = threading.RLock(), []
 
     def _call_workers(self) -> None:
         if len(self.workers) < self.threads - 1:

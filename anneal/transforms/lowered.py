@@ -65,7 +65,8 @@ class Lowered:
 
     def as_text(self, what: str = "graph") -> str:
         """The program as text: its "graph"; its "kernels", each with the lines of Python that it
-        computes and the reason for every buffer that it writes; or their "source"."""
+        computes, the reason for every buffer that it writes and, on the CPU, its loops and the Opts
+        that shaped them; or their "source"."""
         if what == "graph":
             return repr(self.graph)
         if what == "kernels":
@@ -85,6 +86,7 @@ def _kernel_text(launch: Any, origins: Sequence[Origin]) -> str:
     lines += [f"    writes buffer {slot}: {why}"
               for slot, why in zip(written, launch.reasons, strict=False)]  # fmt: skip
     lines += [f"    {phase}: {places}" for phase, places in _by_phase(origins)]
+    lines += [f"    {line}" for line in k.nest.splitlines()]
     return "\n".join(lines)
 
 

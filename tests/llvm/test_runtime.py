@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -81,3 +83,24 @@ def test_scratch_grows_while_workers_wait() -> None:
 def test_what_llvm_refuses_is_shown() -> None:
     with pytest.raises(CompileError, match="1 define nonsense"):
         Runtime(1).object_code("define nonsense")
+
+
+FORKING = """
+import os
+import numpy as np, anneal, anneal.numpy as anp
+anneal.default_device("cpu")
+f = anneal.jit(lambda x: (x @ x).sum(1))
+x = np.ones((300, 300), np.float32)
+f(x).numpy()
+child = os.fork()
+if child == 0:
+    ok = f(x).tolist() == [90000.0] * 300 and (anp.ones(5) * 2).sum().item() == 10
+    os._exit(0 if ok else 1)
+assert f(x).tolist() == [90000.0] * 300
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_a_forked_child_computes_too() -> None:
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKING], timeout=120)
+    assert run.returncode == 0
