@@ -125,25 +125,28 @@ class _Linearizer:
     def __init__(self, body: UOp) -> None:
         self.body = body
         self.levels = [_Level(None)]
-        self.reduces: dict[tuple[UOp, ...], list[UOp]] = {}
+        # Reductions below each node, and those that it reads without memory between.
         self.below: dict[UOp, frozenset[UOp]] = {}
+        self.read: dict[UOp, frozenset[UOp]] = {}
+        self.roots = [body]
+        self.sorted: dict[UOp, dict[tuple[UOp, ...], list[UOp]]] = {}
         self.stages: dict[UOp, UOp] = {}
         self.cooperates = any(u.op is ops.RANGE and kind_of(u) == "local"
                               for u in toposort([body]))  # fmt: skip
         self._look(body)
 
     def _look(self, root: UOp) -> None:
-        """Notes the reductions below `root`, by their loops."""
+        """Notes the reductions below `root`."""
+        none: frozenset[UOp] = frozenset()
         for u in toposort([root], stop=self.below.__contains__):
             if u in self.below:
                 continue
-            found: frozenset[UOp] = frozenset()
+            below = read = frozenset((u,)) if u.op is ops.REDUCE else none
             for s in u.src:
-                found = found | self.below[s] if self.below[s] else found
-            if u.op is ops.REDUCE:
-                found = found | {u}
-                self.reduces.setdefault(_loops(u), []).append(u)
-            self.below[u] = found
+                below = below | self.below[s] if self.below[s] else below
+                read = read | self.read[s] if self.read[s] else read
+            self.below[u] = below
+            self.read[u] = none if u.op is ops.STAGE else read
 
     # -- levels -------------------------------------------------------------------------------
 
@@ -255,10 +258,16 @@ class _Linearizer:
         return None
 
     def _operands(self, u: UOp) -> tuple[UOp, ...]:
-        """What is computed in the same place as `u`; loops are entered when they are made."""
-        if u.op in (ops.REDUCE, ops.STAGE, ops.RANGE, ops.ARG) or _is_sum(u):
+        """What is computed before `u`; loops are entered when they are made."""
+        if u.op in (ops.REDUCE, ops.STAGE, ops.RANGE, ops.ARG):
             return ()
-        return u.src[2:] if u.op is ops.LOAD else u.src
+        if u.op is ops.LOAD:
+            return (*u.src[2:], *_parts(u.src[1]))
+        if _is_sum(u):
+            return _parts(u)
+        if u.op is ops.LT and u.src[0].dtype is dtypes.index and _vector(u) is not None:
+            return (*_parts(u.src[0]), *_parts(u.src[1]))
+        return u.src
 
     def _make(self, u: UOp) -> UOp:
         if u.op in (ops.CONST, ops.RANGE, ops.VAR):
@@ -312,7 +321,9 @@ class _Linearizer:
             own = store(memory, staged_position(u, u.src[1:]), u.src[0])
             effect = expanded(end(own, *u.src[1:]))
             self._look(effect)
+            self.roots.append(effect)
             self.effect(effect)
+            self.roots.pop()
             if shared:
                 self._out(Barrier())
             return memory
@@ -386,7 +397,7 @@ class _Linearizer:
         """Reductions over the same loops that begin here and do not wait for each other."""
         here, chosen = self._level_of(free(u)), [u]
         opened = self._open()
-        for m in self.reduces[loops]:
+        for m in self._siblings(loops):
             if m is u or self._made(m) is not None or self._level_of(free(m)) != here:
                 continue
             if not all(r in opened or kind_of(r) == "vector" for r in free(m)):
@@ -394,6 +405,17 @@ class _Linearizer:
             if all(m not in self.below[c] and c not in self.below[m] for c in chosen):
                 chosen.append(m)
         return chosen
+
+    def _siblings(self, loops: tuple[UOp, ...]) -> list[UOp]:
+        """The reductions over `loops` of what is being written, in an order of structure."""
+        root = self.roots[-1]
+        known = self.sorted.get(root)
+        if known is None:
+            order = [u for u in toposort([root]) if u in self.read[root]]
+            known = self.sorted[root] = {}
+            for u in order:
+                known.setdefault(_loops(u), []).append(u)
+        return known.get(loops, [])
 
     def _loops(self, loops: Sequence[UOp], members: tuple[UOp, ...], folds: list[Fold],
                first: bool) -> None:  # fmt: skip
@@ -417,6 +439,11 @@ class _Linearizer:
 
 def _loops(u: UOp) -> tuple[UOp, ...]:
     return tuple([r for r in u.src[1:] if kind_of(r) == "loop"])
+
+
+def _parts(index: UOp) -> tuple[UOp, ...]:
+    """What an index is a sum of multiples of; lanes are nobody's to compute."""
+    return tuple([a for a in terms(index) if a is not None and a.op is not ops.RANGE])
 
 
 def _is_sum(u: UOp) -> bool:

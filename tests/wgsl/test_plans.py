@@ -156,7 +156,7 @@ def test_a_dtype_that_the_device_cannot_hold_is_refused(webgpu: Any) -> None:
 
 
 def test_unknown_devices_are_refused_by_the_known_names() -> None:
-    with pytest.raises(device.DeviceError, match="webgpu, interpreter"):
+    with pytest.raises(device.DeviceError, match="webgpu, cpu, interpreter"):
         anneal.default_device("cuda")
 
 
