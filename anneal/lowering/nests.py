@@ -42,6 +42,8 @@ def kernels_of(grid: Sequence[UOp], parts: Sequence[Guarded]) -> list[Kernel]:
         zero = set(toposort([part.condition])) if part.condition is not None else set()
         ranges = [maker.done.get(r) or maker.range(r) for r in grid if r not in zero]
         effects = [e for s in part.statements if (e := maker.done[s]).op in EFFECTS]
+        if not effects:  # registers only, which another part reads
+            continue
         body = block(*_read_before_written(effects))
         (body,) = simplify([merged(gated(end(body, *ranges)))])
         out.append(Kernel(body))
