@@ -30,8 +30,10 @@ def uncast(x: UOp, g: UOp) -> UOp | None:
 
 
 def base_of_slope(x: UOp, y: UOp) -> UOp:
-    """The x of y * x**(y-1); another where y is 0 and 1/x is too large to be multiplied by 0."""
-    near = x.alu(ops.ABS) < (2.0**-14 if x.dtype is dtypes.float16 else 2.0**-126)
+    """The x of y * x**(y-1); another where y is 0 and x**-2 is too large to be multiplied by 0."""
+    if y.op is ops.CONST:
+        return x if y.arg != 0 else x.const_like(1)
+    near = x.alu(ops.ABS) < (2.0**-7 if x.dtype is dtypes.float16 else 2.0**-60)
     return (y.eq(0) & near).where(1, x)
 
 

@@ -183,6 +183,14 @@ def test_powers_at_the_edges() -> None:
     np.testing.assert_array_equal(ends, [0, 0])
 
 
+def test_second_derivatives_of_powers_to_0_are_0() -> None:
+    slope = anneal.grad(lambda x, y: (x**y).sum())
+    x = anp.array([0.0, 1e-30, 1e-10, 0.5, -2.0, 1e30])
+    for y in (0, 0.0, anp.zeros(6)):
+        second = anneal.grad(lambda x, y=y: slope(x, y).sum())(x)
+        assert second.tolist() == [0] * 6
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_mixed_second_derivatives_of_powers_where_the_exponent_is_0(dtype: str) -> None:
     def slope(x: Array, y: Array) -> Array:
