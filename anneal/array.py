@@ -256,6 +256,12 @@ class Array:
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Array:
         return getattr(_np(), name)(self, *args, **kwargs)  # type: ignore[no-any-return]
 
+    def _reduced(self, name: str, axis: Any, out: None = None, **kwargs: Any) -> Array:
+        """A reduction; `out` is for NumPy's functions, np.sum(x) say, which always pass it."""
+        if out is not None:
+            raise TypeError(f"{name}: Arrays do not change, so there is no `out`; take the result")
+        return self._call(name, axis, **kwargs)
+
     def _binary(self, name: str, other: Any) -> Array:
         if not _is_operand(other):
             return NotImplemented  # type: ignore[no-any-return]
@@ -295,6 +301,12 @@ class Array:
 
     def __rfloordiv__(self, other: Any) -> Array:
         return self._reflected("floor_divide", other)
+
+    def __divmod__(self, other: Any) -> tuple[Array, Array]:
+        return NotImplemented if not _is_operand(other) else _np().divmod(self, other)
+
+    def __rdivmod__(self, other: Any) -> tuple[Array, Array]:
+        return NotImplemented if not _is_operand(other) else _np().divmod(other, self)
 
     def __mod__(self, other: Any) -> Array:
         return self._binary("remainder", other)
@@ -404,40 +416,40 @@ class Array:
         return self._call("swapaxes", axis1, axis2)
 
     def sum(self, axis: Any = None, **kwargs: Any) -> Array:
-        return self._call("sum", axis, **kwargs)
+        return self._reduced("sum", axis, **kwargs)
 
     def prod(self, axis: Any = None, **kwargs: Any) -> Array:
-        return self._call("prod", axis, **kwargs)
+        return self._reduced("prod", axis, **kwargs)
 
     def mean(self, axis: Any = None, **kwargs: Any) -> Array:
-        return self._call("mean", axis, **kwargs)
+        return self._reduced("mean", axis, **kwargs)
 
     def var(self, axis: Any = None, **kwargs: Any) -> Array:
-        return self._call("var", axis, **kwargs)
+        return self._reduced("var", axis, **kwargs)
 
     def std(self, axis: Any = None, **kwargs: Any) -> Array:
-        return self._call("std", axis, **kwargs)
+        return self._reduced("std", axis, **kwargs)
 
     def max(self, axis: Any = None, **kwargs: Any) -> Array:
-        return self._call("max", axis, **kwargs)
+        return self._reduced("max", axis, **kwargs)
 
     def min(self, axis: Any = None, **kwargs: Any) -> Array:
-        return self._call("min", axis, **kwargs)
+        return self._reduced("min", axis, **kwargs)
 
     def argmax(self, axis: Any = None, **kwargs: Any) -> Array:
-        return self._call("argmax", axis, **kwargs)
+        return self._reduced("argmax", axis, **kwargs)
 
     def argmin(self, axis: Any = None, **kwargs: Any) -> Array:
-        return self._call("argmin", axis, **kwargs)
+        return self._reduced("argmin", axis, **kwargs)
 
     def all(self, axis: Any = None, **kwargs: Any) -> Array:
-        return self._call("all", axis, **kwargs)
+        return self._reduced("all", axis, **kwargs)
 
     def any(self, axis: Any = None, **kwargs: Any) -> Array:
-        return self._call("any", axis, **kwargs)
+        return self._reduced("any", axis, **kwargs)
 
     def cumsum(self, axis: Any = None, **kwargs: Any) -> Array:
-        return self._call("cumsum", axis, **kwargs)
+        return self._reduced("cumsum", axis, **kwargs)
 
     def dot(self, other: Any) -> Array:
         return self._call("dot", other)

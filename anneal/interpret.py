@@ -7,6 +7,7 @@ convolutions, which the graph writes as a sum of a product of repeated operands,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -89,8 +90,13 @@ def _contract(u: UOp, operands: list[Data]) -> Data:
         if i not in present:
             scale *= shape[i]
     result = [i for i in range(len(shape)) if i not in axes and i in present]
+    own = [set(t).intersection(result) - both for t in terms]
+    if both.intersection(result) or not all(own):  # no matrix product: BLAS sums those in blocks
+        wide = _sum_dtype(u.dtype, [shape[i] for i in axes if i in present])
+        views = [v.astype(wide, copy=False) for v in views]
     flat: list[Any] = [views[0], terms[0], views[1], terms[1], result]
-    out = np.einsum(*flat, optimize=True) * np.asarray(scale, numpy_dtype(u.dtype))
+    out = np.einsum(*flat, optimize=True).astype(numpy_dtype(u.dtype), copy=False)
+    out = out * np.asarray(scale, numpy_dtype(u.dtype))
     full = [shape[i] if i in present else 1 for i in range(len(shape)) if i not in axes]
     target = [shape[i] for i in range(len(shape)) if i not in axes]
     return np.broadcast_to(out.reshape(full), target)
@@ -197,12 +203,21 @@ def _reduce(u: UOp, x: list[Data]) -> Any:
     how, axes = u.arg
     a, to = x[0], numpy_dtype(u.dtype)
     if how == "add":
-        return a.any(axes) if u.dtype.kind == "b" else np.add.reduce(a, axes, dtype=to)
+        if u.dtype.kind == "b":
+            return a.any(axes)
+        wide = _sum_dtype(u.dtype, [a.shape[i] for i in axes])
+        return np.asarray(np.add.reduce(a, axes, dtype=wide), to)
     if how == "mul":
         return a.all(axes) if u.dtype.kind == "b" else np.multiply.reduce(a, axes, dtype=to)
     initial = extreme(u.dtype, low=how == "max")
     fn = np.maximum if how == "max" else np.minimum
     return np.asarray(fn.reduce(a, axes, initial=initial), to)
+
+
+def _sum_dtype(dtype: DType, lengths: Sequence[int]) -> Any:
+    """What to sum `lengths` elements in: only along its last axis does NumPy sum in parts."""
+    long = dtype is dtypes.float32 and math.prod(lengths) > 1024
+    return np.dtype(np.float64) if long else numpy_dtype(dtype)
 
 
 def extreme(dtype: DType, low: bool) -> Any:

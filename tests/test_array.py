@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import anneal
 from anneal.array import (
     MOST_PENDING,
     Array,
@@ -206,12 +207,38 @@ def test_operators_and_methods() -> None:
     assert [float(v) for v in x] == [1, -2, 3]
     assert x.reshape(3, 1).T.shape == (1, 3)
     assert x.astype(int).dtype is dtypes.int32
+    assert [v.tolist() for v in divmod(x, 2)] == [[0, -1, 1], [1, 0, 1]]
+    assert [v.tolist() for v in divmod(7, x)] == [[7, -4, 2], [0, -1, 1]]
     with pytest.raises(TypeError):
         x + "text"
+    with pytest.raises(TypeError):
+        divmod(x, "text")
     with pytest.raises(TypeError, match=r"x\.at\[i\]\.set"):
         x[0] = 1.0
     with pytest.raises(TypeError, match="unhashable"):
         hash(x)
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "max", "min", "prod", "std", "var", "all", "any",
+                                  "argmax", "argmin", "cumsum"])  # fmt: skip
+def test_numpys_reductions_call_ours(name: str) -> None:
+    values = np.array([[1.0, -2.0, 3.0], [0.5, 4.0, -1.0]], np.float32)
+    f = getattr(np, name)
+    for options in ({}, {"axis": 0}, {"axis": 1}):
+        got = f(asarray(values), **options)
+        assert isinstance(got, Array)
+        np.testing.assert_allclose(np.asarray(got), f(values, **options), rtol=1e-6)
+        traced = anneal.jit(lambda x, options=options: f(x, **options))(values)
+        np.testing.assert_array_equal(np.asarray(traced), np.asarray(got))
+
+
+def test_numpys_reductions_cannot_write_to_out() -> None:
+    with pytest.raises(TypeError, match="sum: .*out"):
+        np.sum(asarray([1.0]), out=np.zeros(()))  # type: ignore[call-overload]
+
+
+def test_numpys_mean_has_a_derivative() -> None:
+    assert anneal.grad(lambda x: np.mean(x) * x[0])(asarray([1.0, 2.0])).tolist() == [2.0, 0.5]
 
 
 def test_nodes_know_the_users_line() -> None:

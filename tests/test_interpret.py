@@ -280,6 +280,37 @@ def test_products_that_others_read_are_summed_as_they_are() -> None:
     assert evaluate([total + 1.0], {total: np.zeros(3)})[0].tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize(("shape", "axes"), [
+    ((100_003, 3), (0,)), ((2, 50_021, 2), (1,)), ((3, 7, 14_327), (2,)), ((9, 11_113), (0, 1)),
+    ((40_009, 1), (0, 1)), ((100_003,), (0,)),
+])  # fmt: skip
+def test_long_sums_are_as_good_along_every_axis(shape: tuple[int, ...], axes: Any) -> None:
+    p, q = param(f32, shape), param(f32, shape)
+    x = rng.uniform(0.05, 0.15, shape).astype(np.float32)
+    y = np.full(shape, 0.3, np.float32)
+    wide = x.astype(np.float64)
+    got = evaluate([p.sum(axes), (p * q).sum(axes)], {p: x, q: y})
+    np.testing.assert_allclose(got[0], wide.sum(axes), rtol=1e-6)
+    np.testing.assert_allclose(got[1], (wide * y).sum(axes), rtol=1e-6)
+    order = tuple(reversed(range(len(shape))))
+    turned = tuple(len(shape) - 1 - i for i in axes)
+    (got_turned,) = evaluate([p.permute(order).sum(turned)], {p: x})
+    np.testing.assert_allclose(got_turned.T, wide.sum(axes), rtol=1e-6)
+
+
+def test_long_products_of_vectors_and_of_batches() -> None:
+    a, b, v = param(f32, (2, 3, 50_021)), param(f32, (2, 4, 50_021)), param(f32, (50_021,))
+    x, y = (rng.uniform(0.2, 0.4, p.shape).astype(np.float32) for p in (a, b))
+    wide = x.astype(np.float64)
+    left = a.reshape((2, 3, 1, 50_021)).expand((2, 3, 4, 50_021))
+    right = b.reshape((2, 1, 4, 50_021)).expand((2, 3, 4, 50_021))
+    (got,) = evaluate([(left * right).sum((3,))], {a: x, b: y})
+    np.testing.assert_allclose(got, wide @ y.astype(np.float64).transpose(0, 2, 1), rtol=1e-6)
+    times = a * v.reshape((1, 1, 50_021)).expand(a.shape)
+    (got,) = evaluate([times.sum((2,))], {a: x, v: y[0, 0]})
+    np.testing.assert_allclose(got, wide @ y[0, 0].astype(np.float64), rtol=1e-6)
+
+
 def test_axes_that_no_factor_has_count_their_length() -> None:
     p = param(f32, (3,))
     wide = p.reshape((3, 1)).expand((3, 5))

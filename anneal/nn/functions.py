@@ -54,13 +54,13 @@ def _wide(x: Any) -> tuple[Array, DType]:
 
 def logsumexp(x: Any, axis: int | tuple[int, ...] | None = None,
               keepdims: bool = False) -> Array:  # fmt: skip
-    """log(sum(exp(x))) over `axis` (None: all) without overflow; -inf where all are -inf.
+    """log(sum(exp(x))) over `axis` (None: all) without overflow; -inf of -inf alone or of nothing.
 
     >>> logsumexp([[-anp.inf, -anp.inf], [-anp.inf, 0.0]], axis=1).tolist()
     [-inf, 0.0]
     """
     a, dtype = _wide(x)
-    top = lax.stop_gradient(a.max(axis, keepdims=True))
+    top = lax.stop_gradient(a.max(axis, keepdims=True, initial=-anp.inf))
     top = anp.where(anp.isfinite(top), top, 0)  # an infinite one would give inf - inf
     out = (anp.log(anp.exp(a - top).sum(axis, keepdims=True)) + top).astype(dtype)
     return out if keepdims else anp.squeeze(out, axis)
@@ -88,7 +88,8 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = "float32", axis: int = -1)
     """
     labels = asarray(x)
     num_classes = integer("one_hot", "num_classes", num_classes)
-    rows = (anp.expand_dims(labels, -1) == anp.arange(num_classes)).astype(dtype)
+    classes = anp.arange(num_classes, dtype="uint32" if labels.dtype == anp.uint32 else None)
+    rows = (anp.expand_dims(labels, -1) == classes).astype(dtype)
     return rows if axis == -1 else anp.moveaxis(rows, -1, axis)
 
 

@@ -212,9 +212,11 @@ def log1p(x: Any) -> Array:
 def expm1(x: Any) -> Array:
     """exp(x) - 1, accurate near 0: tanh(x/2) * (exp(x) + 1)."""
     (a,) = _floats("expm1", x)
-    e = a.uop.alu(ops.EXP)
     near = a.uop.alu(ops.ABS) < 0.5
-    return make(near.where((a.uop * 0.5).alu(ops.TANH) * (e + 1), e - 1), a.weak_type)
+    # The product sees small x only: where exp overflows, its derivative would be 0 * inf.
+    small = near.where(a.uop, 0)
+    product = (small * 0.5).alu(ops.TANH) * (small.alu(ops.EXP) + 1)
+    return make(near.where(product, a.uop.alu(ops.EXP) - 1), a.weak_type)
 
 
 def sqrt(x: Any) -> Array:
@@ -273,7 +275,8 @@ def round(x: Any, decimals: int = 0) -> Array:
     if decimals > 0:
         scaled = u * unit
         # What leaves the range is a multiple already.
-        out = (scaled.alu(ops.ABS) < math.inf).where(scaled.alu(ops.ROUND) / unit, u)
+        same = u.alu(ops.STOP_GRADIENT)  # constant between its steps, as ROUND is
+        out = (scaled.alu(ops.ABS) < math.inf).where(scaled.alu(ops.ROUND) / unit, same)
     elif unit.arg == math.inf:
         out = (u.alu(ops.ABS) < math.inf).where(u * 0, u)
     else:
@@ -481,7 +484,7 @@ def logaddexp(x: Any, y: Any) -> Array:
     first, second = _floats("logaddexp", x, y)
     a, b = (v.uop for v in broadcast(first, second))
     greater = a.maximum(b)
-    finite = greater.alu(ops.ABS) < math.inf
+    finite = greater.alu(ops.ABS).ne(math.inf)  # or NaN, which goes on to the derivatives
     # The shift is no function of x and y to derivatives, or the second ones would vanish at x = y.
     top = finite.where(greater, 0).alu(ops.STOP_GRADIENT)
     ea, eb = ((finite.where(v, 0) - top).alu(ops.EXP) for v in (a, b))

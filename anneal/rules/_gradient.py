@@ -9,7 +9,7 @@ import math
 from anneal.uop import dtypes, ops
 from anneal.uop.rewrite import Rule, GradientSet, build
 from anneal.uop.uop import UOp
-from anneal.rules.gradient import inverse, product_of_others, product_of_others_named, repeated, scattered, to_extremes, to_named_extremes, uncast, unexpanded, unpadded, unsheared, unshrunk
+from anneal.rules.gradient import base_of_slope, inverse, product_of_others, product_of_others_named, repeated, scattered, to_extremes, to_named_extremes, uncast, unexpanded, unpadded, unsheared, unshrunk
 
 
 def _add(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
@@ -58,10 +58,10 @@ def _div(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
 
 def _pow(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     s0, s1 = out.src
-    # pow: x ** y -> g * (y * x ** where(y == 0, 1, y - 1)), g * (out * log(where(x == 0, 1, x)))
+    # pow: x ** y -> g * (y * base_of_slope(x, y) ** (y - 1)), g * (out * log(where(x == 0, 1, x)))
     x = s0
     y = s1
-    return (g * (y * x ** build(ops.WHERE, build(ops.EQ, y, 0), 1, y - 1)), g * (out * build(ops.LOG, build(ops.WHERE, build(ops.EQ, x, 0), 1, x))), ), 5
+    return (g * (y * base_of_slope(x, y) ** (y - 1)), g * (out * build(ops.LOG, build(ops.WHERE, build(ops.EQ, x, 0), 1, x))), ), 5
     return None
 
 
@@ -362,7 +362,7 @@ RULES = GradientSet(
         Rule('neg', 'd(-x) = -dx', '-x -> -g', 'rules/gradient.upat', 10, 'any', ('anneal.rules.gradient',)),
         Rule('mul', 'the product rule', 'x * y -> g * y, g * x', 'rules/gradient.upat', 11, 'any', ('anneal.rules.gradient',)),
         Rule('div', 'the quotient rule', 'x / y -> g / y, -((g * out) / y)', 'rules/gradient.upat', 12, 'any', ('anneal.rules.gradient',)),
-        Rule('pow', 'd(x**y) = y x**(y-1) dx + log(x) x**y dy; 0 for y = 0, and for x = 0', 'x ** y -> g * (y * x ** where(y == 0, 1, y - 1)), g * (out * log(where(x == 0, 1, x)))', 'rules/gradient.upat', 13, 'any', ('anneal.rules.gradient',)),
+        Rule('pow', 'd(x**y) = y x**(y-1) dx + log(x) x**y dy; 0 for y = 0, and for x = 0', 'x ** y -> g * (y * base_of_slope(x, y) ** (y - 1)), g * (out * log(where(x == 0, 1, x)))', 'rules/gradient.upat', 13, 'any', ('anneal.rules.gradient',)),
         Rule('mod', 'x - n*y for a whole n, constant between its steps', 'x % y -> g, -(g * round((x - out) / y))', 'rules/gradient.upat', 16, 'any', ('anneal.rules.gradient',)),
         Rule('max', 'the greater gets it; ties share equally', 'max(x, y) -> where(x == y, g * 0.5, where(y < x, g, 0)), where(x == y, g * 0.5, where(x < y, g, 0))', 'rules/gradient.upat', 17, 'any', ('anneal.rules.gradient',)),
         Rule('min', 'the smaller gets it; ties share equally', 'min(x, y) -> where(x == y, g * 0.5, where(x < y, g, 0)), where(x == y, g * 0.5, where(y < x, g, 0))', 'rules/gradient.upat', 20, 'any', ('anneal.rules.gradient',)),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from anneal.uop import dtypes
+from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.uop import Dim, Shape, UOp, arange, const, dim_uop, prod, scatter
 
@@ -27,6 +27,14 @@ def in_accumulator(g: UOp) -> UOp:
 def uncast(x: UOp, g: UOp) -> UOp | None:
     """A cotangent stays in the wider of the two types: a narrowing cast does not narrow it."""
     return g.cast(wider(x.dtype, g.dtype)) if x.dtype.is_float else None
+
+
+def base_of_slope(x: UOp, y: UOp) -> UOp:
+    """The x of y * x**(y-1); another where y is 0 and x**-2 is too large to be multiplied by 0."""
+    if y.op is ops.CONST:
+        return x if y.arg != 0 else x.const_like(1)
+    near = x.alu(ops.ABS) < (2.0**-7 if x.dtype is dtypes.float16 else 2.0**-60)
+    return (y.eq(0) & near).where(1, x)
 
 
 def inverse(order: Sequence[int]) -> tuple[int, ...]:

@@ -106,10 +106,25 @@ def test_logsumexp_of_infinities() -> None:
     assert nn.logsumexp(x, 1).tolist() == [-np.inf, np.inf, 2.0]
 
 
+def test_logsumexp_of_nothing() -> None:
+    assert nn.logsumexp(np.zeros((2, 0), np.float32), 1).tolist() == [-np.inf, -np.inf]
+    assert nn.logsumexp(np.zeros((0, 2), np.float32), 1).shape == (0,)
+    assert nn.logsumexp([]).item() == -np.inf
+    assert anneal.grad(lambda x: nn.logsumexp(x, 1).sum())(anp.zeros((2, 0))).shape == (2, 0)
+
+
 def test_one_hot() -> None:
     got = nn.one_hot(np.array([[1, 0], [3, -1]]), 3, dtype="int32", axis=1)
     assert got.dtype is anp.int32 and got.shape == (2, 3, 2)
     assert got.tolist() == [[[0, 1], [1, 0], [0, 0]], [[0, 0], [0, 0], [0, 0]]]
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "uint8", "int16", "float32", "bool"])
+def test_one_hot_of_labels_of_every_dtype(dtype: str) -> None:
+    labels = np.array([1, 0, 1], dtype)
+    assert nn.one_hot(labels, 3).tolist() == [[0, 1, 0], [1, 0, 0], [0, 1, 0]]
+    if dtype == "uint32":
+        assert nn.one_hot(np.array([2**32 - 1, 2**31], dtype), 2).tolist() == [[0, 0], [0, 0]]
 
 
 def test_cross_entropy_and_its_gradient() -> None:

@@ -298,6 +298,25 @@ def test_second_derivatives_at_ties_and_ends() -> None:
     close(second(anp.expm1, 0.0), [[1.0]])
 
 
+def test_derivatives_of_expm1_where_it_overflows() -> None:
+    for x, want in [(88.0, math.exp(88)), (89.0, math.inf), (1e30, math.inf), (math.inf, math.inf),
+                    (-200.0, 0.0), (0.49, math.exp(0.49)), (0.51, math.exp(0.51))]:  # fmt: skip
+        np.testing.assert_allclose(anneal.grad(anp.expm1)(x).item(), want, 1e-5)
+        np.testing.assert_allclose(second(anp.expm1, x)[0][0], want, 1e-5)
+
+
+def test_nan_reaches_the_derivatives_of_logaddexp() -> None:
+    for a, b in [(math.nan, 1.0), (1.0, math.nan), (math.nan, math.inf)]:
+        assert all(math.isnan(g.item()) for g in anneal.grad(anp.logaddexp, (0, 1))(a, b))
+
+
+@pytest.mark.parametrize("decimals", [-2, 0, 2, 5])
+def test_round_is_constant_between_its_steps(decimals: int) -> None:
+    x = anp.array([0.3, -1.25, 1e30, 3e38, np.inf, -np.inf, np.nan])
+    grad = anneal.grad(lambda v: anp.round(v, decimals).sum())(x)
+    assert grad.tolist()[:4] == [0, 0, 0, 0] and not any(np.asarray(grad))
+
+
 def test_logaddexp_at_its_ends() -> None:
     x = np.array([np.inf, -np.inf, np.inf, 1.0, 1.0, np.nan, 0.0, -80.0, 1e-10], np.float32)
     y = np.array([np.inf, -np.inf, -np.inf, np.inf, -np.inf, 1.0, -30.0, -100.0, -20.0], np.float32)

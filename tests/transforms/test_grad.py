@@ -182,6 +182,27 @@ def test_product_with_zeros() -> None:
 def test_powers_at_the_edges() -> None:
     np.testing.assert_array_equal(derivative(lambda x: x ** const(0, f64), [0.0, 2.0]), [0, 0])
     np.testing.assert_array_equal(derivative(lambda x: x ** const(2, f64), [0.0, -3.0]), [0, -6])
+    ends = derivative(lambda x: x ** const(0, f64), [math.inf, 1e-310])
+    np.testing.assert_array_equal(ends, [0, 0])
+
+
+def test_second_derivatives_of_powers_to_0_are_0() -> None:
+    slope = anneal.grad(lambda x, y: (x**y).sum())
+    x = anp.array([0.0, 1e-30, 1e-10, 0.5, -2.0, 1e30])
+    for y in (0, 0.0, anp.zeros(6)):
+        second = anneal.grad(lambda x, y=y: slope(x, y).sum())(x)
+        assert second.tolist() == [0] * 6
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_mixed_second_derivatives_of_powers_where_the_exponent_is_0(dtype: str) -> None:
+    def slope(x: Array, y: Array) -> Array:
+        return anneal.grad(anp.power)(x, y)
+
+    for x in (2.0, 0.5, 100.0):
+        args = anp.array(x, dtype), anp.array(0.0, dtype)
+        assert anneal.grad(slope, 1)(*args).item() == pytest.approx(1 / x, rel=1e-3)
+        assert slope(*args).item() == 0
 
 
 def test_nothing_flows() -> None:
