@@ -121,11 +121,12 @@ print(interrupts, lost, steps)
 """
 
 
+@pytest.mark.parametrize("device", ["webgpu", "cpu"])
 @pytest.mark.parametrize("how", ["timer", "signal", "asynchronous"])
-def test_interrupts_leave_no_wrong_number(how: str) -> None:
+def test_interrupts_leave_no_wrong_number(how: str, device: str) -> None:
     if sys.platform == "win32":
         pytest.skip("no timers that interrupt")
-    env = {**os.environ, "ANNEAL_DEVICE": "webgpu"}
+    env = {**os.environ, "ANNEAL_DEVICE": device}
     out = subprocess.run([sys.executable, "-c", LOOP, how, "6", "1"], env=env,
                          capture_output=True, text=True, timeout=200, check=False)  # fmt: skip
     assert out.returncode == 0, out.stdout + out.stderr[-3000:]
