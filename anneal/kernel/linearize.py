@@ -202,6 +202,13 @@ class _Linearizer:
     _counted: frozenset[UOp] = frozenset()
 
     def _effect(self, u: UOp) -> UOp:
+        """Writes `u`; of what is counted where it is wanted, only what it depends on counts it."""
+        before, self._counted = self._counted, self._counted & free(u)
+        self._written(u)
+        self._counted = before
+        return u
+
+    def _written(self, u: UOp) -> None:
         if u.op is ops.BLOCK:
             for e in u.src:
                 self.effect(e)
@@ -215,7 +222,6 @@ class _Linearizer:
             place = self._place(memory, index)
             what = self.value(value)
             self._out(Put(place, what, self.value(gate[0]) if gate else None, self._counted))
-        return u
 
     def _nest(self, ranges: Sequence[UOp], inside: Callable[[], None]) -> None:
         if not ranges:

@@ -444,9 +444,7 @@ class _Renderer:
 
     def _node(self, u: UOp) -> str:
         lanes = width_of(u)
-        if u.op is ops.LT and u.src[0].dtype is dtypes.index and lanes > 1 and (
-            width_of(u.src[1]) == 1
-        ):  # fmt: skip
+        if lanes > 1 and _is_limit(u):
             return self._limit(u, lanes)
         src = [self._value(s, lanes) for s in u.src]
         kind, of = self._type(u.dtype, lanes), u.src[0].dtype
@@ -607,6 +605,16 @@ class _Renderer:
         else:
             word = "trunc"
         return self._let(f"{word} {source} {x} to {target}")
+
+
+def _is_limit(u: UOp) -> bool:
+    """Whether it is `step * lane < rest`, one rest for all lanes."""
+    if u.op is not ops.LT or u.src[0].dtype is not dtypes.index or width_of(u.src[1]) > 1:
+        return False
+    left = u.src[0]
+    if left.op is ops.MUL and left.src[1].op is ops.CONST:
+        left = left.src[0]
+    return left.op is ops.RANGE and kind_of(left) == "vector"
 
 
 def _comparison(op: ops.Op, dtype: DType) -> str:

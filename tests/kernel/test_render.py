@@ -10,7 +10,7 @@ import pytest
 from anneal.interpret import numpy_dtype
 from anneal.kernel.decompose import decompose
 from anneal.kernel.interpret import interpret
-from anneal.kernel.ir import Kernel, argument, axis, end, load, reduce, store
+from anneal.kernel.ir import Kernel, argument, axis, end, load, reduce, stage, store
 from anneal.kernel.opts import apply, parse
 from anneal.kernel.target import CPU, WEBGPU, Target
 from anneal.uop import dtypes, ops
@@ -142,3 +142,31 @@ def test_half_floats_round_to_nearest_even() -> None:
     got = on_cpu(kernel, {0: np.zeros(n), 1: between})[0]
     with np.errstate(over="ignore", invalid="ignore"):
         np.testing.assert_array_equal(got, between.astype(np.float16))
+
+
+@pytest.mark.parametrize(("target", "run"), DEVICES)
+def test_what_lanes_count_to_is_compared(target: Target, run: Run) -> None:
+    """Remainders and quotients of lanes, lanes in strides, two vectors of indices."""
+    n = 32
+    i = axis(n, "i")
+    conditions = [i % 2 < 1, i // 3 < 2, i * 3 < 20, i < i % 5 + 3, i * -1 + 9 < 4,
+                  i % 4 < i // 8]  # fmt: skip
+    for condition in conditions:
+        out = argument(0, dtypes.int32, n)
+        kernel = Kernel(end(store(out, i, condition.where(i, i * -1).cast(dtypes.int32)), i))
+        shaped = apply(kernel, parse("SPLIT(i, 4) VECTOR(i%4)"), target)
+        memory = {0: np.zeros(n)}
+        np.testing.assert_array_equal(run(shaped, memory)[0], interpret(kernel, memory)[0])
+
+
+def test_vectors_of_two_widths_in_one_kernel() -> None:
+    """A row of sums by 4 lanes, kept, then read by 8: each STORE has its own lanes."""
+    x, y = argument(0, F, 32), argument(1, F, 16)
+    i, k, j = axis(4, "i"), axis(8, "k"), axis(16, "j")
+    kept = stage(reduce("add", load(x, k * 4 + i), k), i)
+    kernel = Kernel(end(store(y, j, load(kept, j % 4) + 1.0), j))
+    shaped = apply(kernel, parse("VECTOR(i) SPLIT(j, 8) VECTOR(j%8)"), CPU)
+    data = np.arange(32, dtype=np.float32)
+    memory = {0: data, 1: np.zeros(16)}
+    want = np.tile(data.reshape(8, 4).sum(0), 4) + 1
+    np.testing.assert_array_equal(on_cpu(shaped, memory)[1], want)
