@@ -108,7 +108,7 @@ class Array:
         u = self._uop
         if u.value is not None and not u.traced:
             if pending.get(u) is self:
-                del pending[u]
+                pending.pop(u, None)  # another thread may be here too
             u = self._uop = u.value
         return u
 

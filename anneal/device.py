@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -201,7 +201,8 @@ def get(name: str) -> Device:
 def current() -> Device:
     """The device in force: `default_device`, else `ANNEAL_DEVICE`, else a GPU, else the CPU, or the
     interpreter without llvmlite (which one line on stderr says)."""
-    name = _context.get() or (_process[-1].name if _process else config.device_name())
+    entered = _entered.get() or _process
+    name = entered[-1].name if entered else config.device_name()
     if name is None:
         name, why = _automatic()
         if name == "interpreter" and name not in _devices:
@@ -238,7 +239,6 @@ class default_device:  # noqa: N801  (a function to its users, and a context man
     def __init__(self, name: str) -> None:
         get(name)
         self.name = name
-        self._before: list[Token[str | None]] = []
         with _opening:
             _process[:] = [*_process[-_MOST_ENTERING:], self]
 
@@ -246,14 +246,27 @@ class default_device:  # noqa: N801  (a function to its users, and a context man
         with _opening:
             if self in _process:  # it was no call
                 _process.remove(self)
-        self._before.append(_context.set(self.name))
+        _entered.set((*_entered.get(), self))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:  # fmt: skip
-        _context.reset(self._before.pop())
+        # Not always the innermost, nor even in here: blocks of generators end in any order, and
+        # those that are collected in any thread.
+        entered = _entered.get()
+        last = max((i for i, d in enumerate(entered) if d is self), default=len(entered))
+        _entered.set((*entered[:last], *entered[last + 1 :]))
 
 
-_context: ContextVar[str | None] = ContextVar("default_device", default=None)
+def within(name: str) -> default_device:
+    """`default_device(name)` for a `with`: not in force for the process until it is entered."""
+    get(name)
+    out = default_device.__new__(default_device)
+    out.name = name
+    return out
+
+
+# What was entered in this thread and context, the innermost last.
+_entered: ContextVar[tuple[default_device, ...]] = ContextVar("default_device", default=())
 # What was called, the last one in force. One that is then entered leaves again, so as many stay as
 # threads may be between the two.
 _process: list[default_device] = []
@@ -320,7 +333,7 @@ def report() -> dict[str, Any]:
     from anneal.wgsl.device import adapters, describe
 
     found = [describe(a) for a in adapters()]
-    why = ("default_device" if _context.get() or _process else
+    why = ("default_device" if _entered.get() or _process else
            f"ANNEAL_DEVICE={config.device_name()}" if config.device_name() else _automatic()[1])
     try:
         chosen: str = current().name

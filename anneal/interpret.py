@@ -227,7 +227,12 @@ def extreme(dtype: DType, low: bool) -> Any:
 
 def _gather(u: UOp, x: list[Data]) -> Data:
     a, idx = x
-    return np.take_along_axis(a, np.clip(idx.astype(np.int64), 0, a.shape[u.arg] - 1), u.arg)
+    axis, most = u.arg, a.shape[u.arg] - 1
+    if idx.size and all(n == 1 or step == 0 or i == axis
+                        for i, (n, step) in enumerate(zip(idx.shape, idx.strides, strict=True))):
+        one = idx[tuple([slice(None) if i == axis else 0 for i in range(idx.ndim)])]
+        return a.take(np.clip(one.astype(np.int64), 0, most), axis)  # whole rows, say
+    return np.take_along_axis(a, np.clip(idx.astype(np.int64), 0, most), axis)
 
 
 _SCATTERS = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}

@@ -22,6 +22,7 @@ from anneal.uop.uop import (
     Origins,
     Shape,
     UOp,
+    arange,
     buffer,
     param,
     rebuild,
@@ -174,40 +175,51 @@ _FLOAT_OPS = frozenset({ops.ADD, ops.SUB, ops.MUL, ops.DIV, ops.POW, ops.MAX, op
                         ops.LT, ops.EQ, ops.NE})  # fmt: skip
 # Shifts and masks by a constant are an algorithm's, not a loop's.
 _INT_OPS = frozenset({ops.ADD, ops.SUB, ops.MUL, ops.MAX, ops.MIN, ops.WHERE})
+# Data in another arrangement, of which a part is a part of the data.
+_SAME_ELEMENTS = frozenset({ops.RESHAPE, ops.PERMUTE, ops.SHRINK})
 
 
 def _with_scalars_as_inputs(graph: Graph) -> tuple[Graph, list[np.ndarray[Any, Any]]]:
-    """`graph` with the constants that meet data as elements of further inputs, and these: so a
-    loop whose scalars change is one program."""
+    """`graph` with the constants that make values, and the places where parts of data begin, as
+    elements of further inputs, and these: so a loop whose scalars change is one program."""
     import numpy as np
 
     nodes = graph.nodes()
     indices = {n for n in toposort([i for u in nodes for i in _indices(u)])}
-    found: dict[bool, dict[UOp, int]] = {True: {}, False: {}}  # of floats, of integers
+    positions: set[UOp] = set()
+    scalars: dict[UOp, list[UOp]] = {}
+    # By what they are for: each begin is one of its own, whichever others are equal to it.
+    found: dict[DType, dict[Any, int | float]] = {dtypes.float32: {}, dtypes.int32: {}}
     for u in nodes:
-        if u not in indices:
-            for s in _scalars_of(u):
-                of = found[s.dtype.is_float]
-                of.setdefault(s, len(of))
-    if not found[True] and not found[False]:
-        return graph, []
+        if u.op is ops.ARANGE or (not u.traced and any(s in positions for s in u.src)):
+            positions.add(u)
+        if u in indices:
+            continue
+        for axis, begin in _begins(u):
+            found[dtypes.int32][u, axis] = begin
+        scalars[u] = _scalars_of(u, u in positions)
+        for s in scalars[u]:
+            found[dtypes.float32 if s.dtype.is_float else dtypes.int32][s] = s.arg
     inputs: list[UOp] = []
-    element: dict[UOp, UOp] = {}
+    element: dict[Any, UOp] = {}
     data: list[np.ndarray[Any, Any]] = []
-    for floats, dtype in ((True, dtypes.float32), (False, dtypes.int32)):
-        if of := found[floats]:
-            p = param(dtype, (len(of),))
+    for dtype, values in found.items():
+        if values:
+            p = param(dtype, (len(values),))
             inputs.append(p)
-            element.update({s: p.shrink([(i, i + 1)]).reshape(()).cast(s.dtype)
-                            for s, i in of.items()})  # fmt: skip
-            values = np.array([s.arg for s in of], np.float64 if floats else np.int64)
-            data.append(values.astype(dtype.name))
+            element.update({of: p.shrink([(i, i + 1)]).reshape(())
+                            for i, of in enumerate(values)})  # fmt: skip
+            wide = np.float64 if dtype.is_float else np.int64
+            data.append(np.array([*values.values()], wide).astype(dtype.name))
+    if not inputs:
+        return graph, []
     done: dict[UOp, UOp] = {}
     lines = provenance.Table[Origin]()
     for u in nodes:
-        lifted = _scalars_of(u) if u not in indices else ()
-        src = tuple([element[s] if s in lifted else done[s] for s in u.src])
-        done[u] = rebuild(u, src)
+        lifted = scalars.get(u, ())
+        src = tuple([element[s].cast(s.dtype) if s in lifted else done[s] for s in u.src])
+        begins = {i: element[u, i] for i in range(u.ndim) if (u, i) in element}
+        done[u] = _part(src[0], u.shape, begins) if begins else rebuild(u, src)
         lines.add(done[u], graph.lines.get(u, ()))
     outputs = tuple([done[u] for u in graph.outputs])
     return Graph((*graph.inputs, *inputs), outputs, lines.whole()), data
@@ -220,19 +232,54 @@ def _indices(u: UOp) -> tuple[UOp, ...]:
     return u.src[:1] if u.op is ops.SCATTER else u.src[1:] if u.op in ops.MOVEMENT else ()
 
 
-def _scalars_of(u: UOp) -> list[UOp]:
-    """Constants among the sources of an elementwise `u` that are no part of what it is."""
-    if not u.traced or u.op not in _FLOAT_OPS:
+def _scalars_of(u: UOp, positions: bool) -> list[UOp]:
+    """Constants among the sources of `u` that are no part of what it is. `positions`: it is
+    computed from nothing but these and where an element is."""
+    if u.op in ops.MOVEMENT:  # a constant in every place
+        return [s for s in u.src[:1] if s.op is ops.CONST and _changes(s)]
+    if u.op not in _FLOAT_OPS:
         return []
-    return [s for s in u.src if s.op is ops.CONST and _is_scalar(u, s)]
+    return [s for s in u.src if s.op is ops.CONST and _is_scalar(u, s)
+            and (s.dtype.is_float or not positions)]  # fmt: skip
 
 
 def _is_scalar(u: UOp, s: UOp) -> bool:
-    if s.dtype.kind == "b" or s.dtype.bits > 32 or s.arg in _CONSTANT or not math.isfinite(s.arg):
+    if not _changes(s):
         return False
     if not s.dtype.is_float:
         return u.op in _INT_OPS
     return u.op is not ops.POW or not float(2 * s.arg).is_integer()
+
+
+def _changes(s: UOp) -> bool:
+    """Whether a constant may be another one in a loop's next step."""
+    return (s.dtype.kind != "b" and s.dtype.bits <= 32 and s.arg not in _CONSTANT
+            and math.isfinite(s.arg))  # fmt: skip
+
+
+def _begins(u: UOp) -> list[tuple[int, int]]:
+    """Where `u` begins, if it is a part of data, x[i] or x[i:j], which may begin elsewhere in the
+    next step; by axis, but for those that it has whole."""
+    if u.op is not ops.SHRINK or len(u.src) > 1 or 0 in u.shape:
+        return []
+    x, shape = u.src[0], u.src[0].shape
+    while x.op in _SAME_ELEMENTS:
+        x = x.src[0]
+    if x.op is not ops.PARAM or any(not isinstance(d, int) or d > dtypes.int32.max for d in shape):
+        return []
+    begins = enumerate(zip(u.arg[::2], u.shape, shape, strict=True))
+    return [(axis, lo) for axis, (lo, n, whole) in begins if n != whole]
+
+
+def _part(x: UOp, shape: Shape, begins: Mapping[int, UOp]) -> UOp:
+    """The part of `x` that has `shape` and begins there."""
+    for axis, begin in begins.items():
+        n = shape[axis]
+        places = arange(n, dtypes.int32) + begin
+        alone = tuple([n if i == axis else 1 for i in range(x.ndim)])
+        all_of = tuple([n if i == axis else d for i, d in enumerate(x.shape)])
+        x = x.gather(places.reshape(alone).expand(all_of), axis)
+    return x
 
 
 # Recent scalars on the device: learning rates, step counts, seeds.

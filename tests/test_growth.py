@@ -108,6 +108,68 @@ def test_an_eager_loop_compiles_nothing_after_its_third_step(step: Any) -> None:
     np.testing.assert_allclose(np.asarray(s.w), s.model, rtol=2e-4)
 
 
+DATA = np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32)
+PARTS: dict[str, Callable[[Any, int], Any]] = {
+    "row": lambda x, i: x[i], "element": lambda x, i: x[i, i % 6],
+    "column": lambda x, i: x[:, i % 5],
+    "from the end": lambda x, i: x[-1 - i], "batch": lambda x, i: x[2 * i : 2 * i + 2],
+    "block": lambda x, i: x[i : i + 3, i % 4 : i % 4 + 2], "transposed": lambda x, i: x.T[1:, i],
+    "of a shape": lambda x, i: x.reshape(60, 4)[i : i + 7].sum(0),
+    "of a part": lambda x, i: x[3 + i : 20 + i][i % 3 : i % 3 + 5],
+    "product": lambda x, i: x[i : i + 4] @ x.T,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int32", "bool"])
+def test_a_loop_over_parts_of_data_is_one_program(part: str, dtype: str) -> None:
+    if part in ("of a shape", "product") and dtype != "float32":
+        pytest.skip("it is about the part")
+    data = DATA.astype(dtype)
+    x = anp.asarray(data)
+
+    def step(i: int) -> None:
+        np.testing.assert_allclose(np.asarray(PARTS[part](x, i)), PARTS[part](data, i), rtol=1e-4)
+
+    _compiles_nothing_after(1, step, 17)
+
+
+def test_an_epoch_of_batches_is_one_program() -> None:
+    x = anp.asarray(DATA)
+    s = Loop()
+    s.w = anp.asarray(np.ones(6, np.float32))
+
+    def step(i: int) -> None:
+        value, g = anneal.value_and_grad(lambda w, b: ((b @ w) ** 2).mean())(
+            s.w, x[4 * (i % 10) : 4 * (i % 10) + 4])  # fmt: skip
+        s.w = s.w - 0.01 * g
+        assert math.isfinite(float(value))
+
+    _compiles_nothing_after(3, step)
+
+
+CONSTANTS: dict[str, Callable[[Any, float], Any]] = {
+    "full": lambda m, v: m.full((3, 2), v, "float32"),
+    "of ones": lambda m, v: m.ones(4, "float32") * v,
+    "of zeros": lambda m, v: m.zeros(4, "float32") + v,
+    "of a range": lambda m, v: m.arange(5).astype("float32") * v - v,
+    "integers": lambda m, v: m.full((3,), int(v), "int32") + 3 * int(v),
+    "greatest": lambda m, v: m.maximum(m.ones(3, "float32"), v),
+    "sum": lambda m, v: (m.ones((3, 4), "float32") * v).sum(0),
+}
+
+
+@pytest.mark.parametrize("make", CONSTANTS)
+def test_a_loop_over_scalars_that_meet_no_data_is_one_program(make: str) -> None:
+    def step(i: int) -> None:
+        got, want = CONSTANTS[make](anp, i + 3.25), CONSTANTS[make](np, i + 3.25)
+        np.testing.assert_allclose(np.asarray(got), want, rtol=1e-6)
+        twice = anneal.jit(lambda x: x * 2)(CONSTANTS[make](anp, i + 3.25))
+        np.testing.assert_allclose(np.asarray(twice), want * 2, rtol=1e-6)
+
+    _compiles_nothing_after(1, step)
+
+
 def test_adam_by_hand() -> None:
     state = [{"w": anp.asarray(np.ones((4, 3), np.float32)), "b": anp.zeros(3)}]
     moments = [tree.map(lambda p: (p * 0, p * 0), state[0])]

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import anneal
 import anneal.numpy as anp
 from anneal import device
+from anneal.io import load_safetensors, save_safetensors
 
 THREADS = 8
 # Everything that a process does for the first time, by all threads at once.
@@ -144,6 +146,75 @@ def test_a_device_called_is_the_processs_and_one_entered_the_contexts(
     assert (device.current().name, elsewhere()) == ("webgpu", "webgpu")
     anneal.default_device("interpreter")
     assert (device.current().name, elsewhere()) == ("interpreter", "interpreter")
+
+
+def test_one_entered_by_several_threads_and_left_in_any_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(device, "_process", [])
+    monkeypatch.setenv("ANNEAL_DEVICE", "interpreter")
+    one = anneal.default_device("webgpu")
+    monkeypatch.setattr(device, "_process", [])
+    inside = threading.Barrier(THREADS)
+
+    def enter(t: int) -> None:
+        for _ in range(20):
+            with one:
+                inside.wait()
+                assert device.current().name == "webgpu"
+                with one:
+                    inside.wait()
+                assert device.current().name == "webgpu"
+            assert device.current().name == "interpreter"
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(enter, range(THREADS)))
+
+    def generator(name: str) -> Any:
+        with anneal.default_device(name):
+            yield
+
+    first, second = generator("webgpu"), generator("interpreter")
+    next(first), next(second)
+    first.close()
+    assert device.current().name == "interpreter"
+    second.close()
+    assert not device._entered.get()
+    third = generator("webgpu")
+    next(third)
+    copy_context().run(third.close)
+    with ThreadPoolExecutor(1) as pool:
+        fourth = pool.submit(lambda: (g := generator("webgpu"), next(g))[0]).result()
+    fourth.close()
+
+
+def test_what_a_function_computes_elsewhere_changes_no_thread(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """A half of 16 bits that WebGPU lacks is saved by way of the interpreter."""
+
+    class Watched(list[Any]):
+        def __setitem__(self, key: Any, value: Any) -> None:
+            raise AssertionError("for the process, if only for a moment")
+
+    monkeypatch.setattr(device, "_process", Watched())
+    with device.within("webgpu"):
+        save_safetensors(tmp_path / "x", {"w": (anp.ones(3) * 3.5).astype("bfloat16")})
+        assert load_safetensors(tmp_path / "x")["w"].dtype.name == "bfloat16"
+
+
+def test_threads_that_let_go_of_one_arrays_graph_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Raced(weakref.WeakValueDictionary[Any, Any]):
+        """Another thread lets go in the moment after this one has looked."""
+
+        def get(self, key: Any, default: Any = None) -> Any:
+            return self.pop(key, default)
+
+    monkeypatch.setattr("anneal.array.pending", Raced())
+    x = anp.sin(anp.arange(3) * 1.5)
+    want = np.sin(np.arange(3) * 1.5)
+    np.testing.assert_allclose(np.asarray(x), want, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(x + 1), want + 1, rtol=1e-6)
 
 
 def test_threads_choose_devices_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ def _on_host(x: Array) -> np.ndarray[Any, Any]:
     if not beyond:
         return _copied(x)
     realize([Array(s) for u in beyond for s in u.src if s not in beyond and s.dtype in SUPPORTED])
-    with device.default_device("interpreter"):
+    with device.within("interpreter"):
         return np.array(_copied(x))
 
 
