@@ -18,6 +18,7 @@ from anneal.kernel.ir import (
     count_of,
     free,
     kind_of,
+    loops_around,
     memory_of,
     name_of,
     terms,
@@ -97,7 +98,10 @@ def _accesses(kernel: Kernel) -> list[UOp]:
 
 def _step(u: UOp, r: UOp) -> int | None:
     """How far the element of a LOAD or STORE moves with `r`; None where that is no number."""
-    index = u.src[1]
+    return _step_of(u.src[1], r)
+
+
+def _step_of(index: UOp, r: UOp) -> int | None:
     step = 0
     for a, n in terms(index).items():
         if a is r:
@@ -105,17 +109,6 @@ def _step(u: UOp, r: UOp) -> int | None:
         elif a is not None and r in free(a):
             return None
     return step
-
-
-def _around(kernel: Kernel) -> dict[UOp, frozenset[UOp]]:
-    """The ranges in whose loops each binder stands."""
-    found: dict[UOp, frozenset[UOp]] = {}
-    for u in reversed(kernel.nodes):
-        if u.op in BINDERS:
-            outer = free(u).union(*(found.get(r, frozenset()) for r in free(u)))
-            for n, r in enumerate(u.src[1:]):
-                found[r] = found.get(r, frozenset()) | outer | frozenset(u.src[1 : 1 + n])
-    return found
 
 
 def _visits(u: UOp, around: dict[UOp, frozenset[UOp]]) -> int:
@@ -160,16 +153,6 @@ def _walk_as_one(kernel: Kernel, slow: UOp, fast: UOp) -> bool:
         ):  # fmt: skip
             return False  # a comparison, or a counter as a value
     return True
-
-
-def _step_of(index: UOp, r: UOp) -> int | None:
-    step = 0
-    for a, n in terms(index).items():
-        if a is r:
-            step += n
-        elif a is not None and r in free(a):
-            return None
-    return step
 
 
 # -- products --------------------------------------------------------------------------------------
@@ -332,7 +315,7 @@ def _vectors(c: Choices) -> None:
 
 def _by_gain(kernel: Kernel, least: int) -> list[UOp]:
     """Ranges of `least` counts or more in order of what vectors of them save."""
-    around = _around(kernel)
+    around = loops_around(kernel)
     gain: dict[UOp, float] = {}
     for u in _accesses(kernel):
         visits = _visits(u, around)
@@ -391,7 +374,7 @@ def _vectorize(c: Choices, r: UOp, width: int) -> None:
 def _panels(c: Choices, lanes: str) -> None:
     """What sums read in strides along the vector is brought side by side, once for all of them."""
     for position in range(len(c.kernel.params)):
-        around = _around(c.kernel)
+        around = loops_around(c.kernel)
         for u in _accesses(c.kernel):
             r = next((q for q in free(u) if name_of(q) == lanes), None)
             if r is None or memory_of(u).arg != position or _step(u, r) in (0, 1):
@@ -456,7 +439,7 @@ def _short_sums(c: Choices) -> None:
 
 def _threads(c: Choices, threads: int) -> None:
     """The outermost range in chunks, if there is work for all."""
-    around = _around(c.kernel)
+    around = loops_around(c.kernel)
     work = sum(_visits(u, around) for u in _accesses(c.kernel))
     if threads < 2 or work < _LEAST_FOR_THREADS:
         return

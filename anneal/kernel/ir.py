@@ -196,6 +196,18 @@ def terms(index: UOp) -> dict[UOp | None, int]:
     return out
 
 
+def loops_around(kernel: Kernel) -> dict[UOp, frozenset[UOp]]:
+    """The ranges in whose loops each range counts: what depends on a range is computed in its loop,
+    and so in all loops around that."""
+    found: dict[UOp, frozenset[UOp]] = {}
+    for u in reversed(kernel.nodes):
+        if u.op in BINDERS:
+            outer = free(u).union(*(found.get(r, _NONE) for r in free(u)))
+            for n, r in enumerate(u.src[1:]):
+                found[r] = found.get(r, _NONE) | outer | frozenset(u.src[1 : 1 + n])
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Opt:
     """A step of a schedule (`kernel/opts.py`): its name and its arguments, ranges by name."""

@@ -21,6 +21,7 @@ from anneal.kernel.ir import (
     count_of,
     free,
     kind_of,
+    loops_around,
     memory_of,
     name_of,
     size_of,
@@ -344,24 +345,17 @@ def _elements(s: UOp) -> int:
 def iterations(kernel: Kernel) -> int:
     """How often the loops of one invocation run, all together. Reductions over the same RANGE in
     the same place share a loop; they are counted once."""
-    around: dict[UOp, frozenset[UOp]] = {}
+    around = loops_around(kernel)
     seen: dict[tuple[frozenset[UOp], tuple[UOp, ...]], int] = {}
-    for u in reversed(kernel.nodes):
+    for u in kernel.nodes:
         if u.op not in BINDERS:
             continue
-        # What depends on a range is computed in its loop, and so in all loops around that.
-        outer = free(u).union(*(around[r] for r in free(u)))
+        outer = free(u).union(*(around.get(r, frozenset()) for r in free(u)))
         loops = frozenset(r for r in outer if kind_of(r) == "loop")
         own = tuple([r for r in u.src[1:] if kind_of(r) == "loop"])
-        trips = math.prod(max(hi(r.src[0]), 1) for r in loops)
-        total = 0
-        for n, r in enumerate(u.src[1:]):
-            around[r] = around.get(r, _NONE) | outer | frozenset(u.src[1 : 1 + n])
-            if r in own:
-                trips *= max(hi(r.src[0]), 1)
-                total += trips
+        trips, total = math.prod(max(hi(r.src[0]), 1) for r in loops), 0
+        for r in own:
+            trips *= max(hi(r.src[0]), 1)
+            total += trips
         seen[loops, own] = total
     return sum(seen.values())
-
-
-_NONE: frozenset[UOp] = frozenset()
