@@ -470,6 +470,12 @@ class Array:
         """An Array of the same value, which lives on when this one is donated."""
         return Array(self.uop, self.weak_type)
 
+    def __copy__(self) -> Array:
+        return self.copy()
+
+    def __deepcopy__(self, memo: Any) -> Array:
+        return self.copy()
+
 
 def _is_operand(x: object) -> bool:
     return isinstance(x, Array | bool | int | float | list) or hasattr(x, "__array__")

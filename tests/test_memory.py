@@ -4,7 +4,10 @@ takes what was named and nothing else."""
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -100,6 +103,7 @@ SHARING: dict[str, Callable[[Array], Array]] = {
     "vjp": lambda p: anneal.vjp(lambda x: x, p)[0],
     "where": lambda p: anp.where(True, p, p), "atleast": anp.atleast_1d,
     "tree": lambda p: anneal.tree.map(lambda x: x[...], {"a": p})["a"],
+    "copy.copy": copy.copy, "deepcopy": lambda p: copy.deepcopy({"a": [p]})["a"][0],
 }  # fmt: skip
 
 
@@ -266,3 +270,21 @@ def test_arrays_in_cycles_of_garbage_give_their_memory_back_whole() -> None:
             gc.collect()
             fresh = [anp.array(np.ones(1003, np.float32)) for _ in range(3)]
             assert all((np.asarray(a * 3.0) == 3).all() for a in fresh)
+
+
+def test_what_is_read_while_python_ends_is_an_error_and_no_wait(device: str) -> None:
+    program = f"""
+import anneal, anneal.numpy as anp
+anneal.default_device({device!r})
+class Cycle:
+    def __init__(self):
+        self.own, self.x = self, anneal.jit(lambda x: x + 1)(anp.ones(3))
+    def __del__(self):
+        print("read", self.x.tolist())
+Cycle()
+anp.ones(2).numpy()
+"""
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                         timeout=60, check=False)  # fmt: skip
+    assert out.returncode == 0, out.stderr
+    assert "read [2.0, 2.0, 2.0]" in out.stdout or "DeviceError" in out.stderr

@@ -109,6 +109,13 @@ def _rate(text: str) -> float:
     return x
 
 
+def _given(text: str) -> str:
+    """Not the nothing of a shell's unset variable."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a name, got nothing")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="anneal",
@@ -131,8 +138,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=_positive, default=64, help="images a step (64)")
     parser.add_argument("--lr", type=_rate, default=2e-3, help="Adam's learning rate (0.002)")
     parser.add_argument("--seed", type=_seed, default=0, help="of parameters and batches (0)")
-    parser.add_argument("--device", help="webgpu, cpu or interpreter; else chosen by what is there")
-    parser.add_argument("--data", metavar="FILE.npz", help="images (n, 8, 8) and labels (n,)")
-    parser.add_argument("--out", metavar="FILE.safetensors", help="where to save the parameters")
+    parser.add_argument("--device", type=_given,
+                        help="webgpu, cpu or interpreter; else by what is there")  # fmt: skip
+    parser.add_argument("--data", type=_given, metavar="FILE.npz",
+                        help="images (n, 8, 8) and labels (n,)")  # fmt: skip
+    parser.add_argument("--out", type=_given, metavar="FILE.safetensors",
+                        help="where to save the parameters")  # fmt: skip
     parser.add_argument("--plain", action="store_true", help="lines of text, no progress bar")
     return parser

@@ -107,8 +107,8 @@ def _copied(x: Array) -> np.ndarray[Any, Any]:
 
 
 def load_safetensors(path: str | Path) -> dict[str, Array]:
-    """The tensors of a file by name. FileFormatError, naming the file, where it is malformed, has
-    two tensors of one name, or a dtype that arrays cannot have."""
+    """The tensors of a file by name, in the file's order. FileFormatError, naming the file, where
+    it is malformed, has two tensors of one name, or a dtype that arrays cannot have."""
     from safetensors import SafetensorError, deserialize
 
     path = Path(path)
@@ -121,10 +121,12 @@ def load_safetensors(path: str | Path) -> dict[str, Array]:
         found = deserialize(raw)  # type: ignore[no-untyped-call]
     except SafetensorError as e:
         raise FileFormatError(f"{path}: not a safetensors file: {e}") from None
-    if repeated := _repeated(raw):
+    names = _names(raw)
+    if repeated := [name for name, n in names.items() if n > 1]:
         raise FileFormatError(f"{path}: the header names {repeated[0]!r} more than once")
+    order = {name: i for i, name in enumerate(names)}  # what is found comes in any
     tensors: dict[str, Array] = {}
-    for name, tensor in found:
+    for name, tensor in sorted(found, key=lambda pair: order[pair[0]]):
         try:
             tensors[name] = asarray(_tensor(tensor))
         except (TypeError, ValueError, OverflowError) as e:
@@ -132,11 +134,11 @@ def load_safetensors(path: str | Path) -> dict[str, Array]:
     return tensors
 
 
-def _repeated(raw: bytes) -> list[str]:
-    """Names that the header, already known to be JSON, has twice."""
+def _names(raw: bytes) -> Counter[str]:
+    """How often the header, already known to be JSON, has each name, in its order."""
     header = raw[8 : 8 + int.from_bytes(raw[:8], "little")]
     pairs: list[tuple[str, Any]] = json.loads(header, object_pairs_hook=list)
-    return [name for name, n in Counter([name for name, _ in pairs]).items() if n > 1]
+    return Counter([name for name, _ in pairs])
 
 
 def _tensor(tensor: dict[str, Any]) -> np.ndarray[Any, Any]:

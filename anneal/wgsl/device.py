@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -267,6 +268,8 @@ class WebGPU:
         kind = np.uint32 if storage.dtype is dtypes.bool_ else np.dtype(storage.dtype.name)
         if not storage.size:
             return np.zeros(0, storage.dtype.name)
+        if sys.is_finalizing():  # and wgpu's thread, which says when data are there, is no more
+            raise DeviceError("an array was read while Python shuts down: read it before")
         nbytes = -(-storage.nbytes // 4) * 4
         with self.lock, self._room():
             raw = self.handle.queue.read_buffer(storage.held(), 0, nbytes)

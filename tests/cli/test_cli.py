@@ -76,6 +76,9 @@ def test_mistakes_are_one_line_and_status_2(
         (["train", "mlp", "--steps", "x"], "--steps: expected a whole number, got 'x'"),
         (["--steps", "0", "train", "mlp"], "--steps: expected a number of at least 1, got 0"),
         (["train", "mlp", "--lr", "nan"], "--lr: expected a number above 0, got nan"),
+        (["train", "mlp", "--out", ""], "--out: expected a name, got nothing"),
+        (["train", "mlp", "--data", ""], "--data: expected a name, got nothing"),
+        (["train", "mlp", "--device", ""], "--device: expected a name, got nothing"),
     ],
 )
 def test_malformed_options_are_one_line_and_status_2(

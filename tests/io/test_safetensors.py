@@ -208,3 +208,14 @@ def test_a_bool_is_true_or_false(tmp_path: Path) -> None:
     write(path, header(entry("BOOL", "4", 4)), bytes([0, 1, 2, 255]))
     found = np.asarray(load_safetensors(path)["x"])
     assert found.view(np.uint8).tolist() == [0, 1, 1, 1]
+
+
+def test_tensors_come_in_the_order_of_the_header(tmp_path: Path) -> None:
+    names = [f"layer{i * 7 % 23}.w" for i in range(23)]
+    header, data = {}, b""
+    for i, name in enumerate(names):
+        header[name] = {"dtype": "U8", "shape": [1], "data_offsets": [i, i + 1]}
+        data += bytes([i])
+    text = json.dumps(header).encode()
+    (tmp_path / "x").write_bytes(len(text).to_bytes(8, "little") + text + data)
+    assert list(load_safetensors(tmp_path / "x")) == names
