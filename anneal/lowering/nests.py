@@ -195,10 +195,11 @@ def gated(body: UOp) -> UOp:
 
 def _under(u: UOp, n: int, gate: UOp | None) -> UOp | None:
     """The condition under which source `n` of `u` is wanted, given that of `u`: what a STAGE holds
-    is wanted in any case, and a binder's ranges are others than those of a condition outside."""
-    if u.op is ops.STAGE or gate is not None and not free(gate).isdisjoint(u.src[1:]) and (
-        u.op in BINDERS
-    ):  # fmt: skip
+    and what an AFTER waits for is wanted in any case, and a binder's ranges are others than those
+    of a condition outside."""
+    if u.op is ops.STAGE or (u.op is ops.AFTER and n > 0):
+        return None
+    if gate is not None and u.op in BINDERS and not free(gate).isdisjoint(u.src[1:]):
         return None
     if u.op is not ops.WHERE or n == 0 or not _is_about_indices(u.src[0]):
         return gate
