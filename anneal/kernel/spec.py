@@ -166,22 +166,22 @@ def _bound_where_counted(kernel: Kernel, ranges: Sequence[UOp], target: Target) 
     """Parallel ranges are bound by END, or alone by the REDUCE of their partial results; a vector
     is the innermost range, and a node has one at most."""
     for u in kernel.nodes:
-        vectors = [r for r in free(u) if kind_of(r) == "vector"]
+        own = {r for r in free(u) if kind_of(r) == "vector"}
+        vectors = own | {r for r in _bound(u) if kind_of(r) == "vector"}
         if len(vectors) > 1:
-            return f"{name_of(vectors[0])} and {name_of(vectors[1])} are vectors of one value"
-        if vectors and u.op is ops.STAGE:
-            return f"each lane of {name_of(vectors[0])} would have a STAGE of its own"
-        if u.op not in BINDERS:
-            continue
-        bound = u.src[1:]
+            first, second, *_ = sorted(map(name_of, vectors))
+            return f"{first} and {second} are vectors of one value"
+        if own and u.op is ops.STAGE:
+            return f"each lane of {name_of(*own)} would have a STAGE of its own"
+        bound = _bound(u)
         if u.op is ops.STAGE and u.arg[0] == "register" and any(
             kind_of(r) == "local" for r in bound
         ):  # fmt: skip
             return "invocations fill memory of their workgroup, not registers"
         if u.op is ops.STAGE and u.arg[0] == "workgroup":
-            own = [r for r in free(u) if kind_of(r) == "local"]
-            if own:
-                return f"a workgroup has one such STAGE, not one for each {name_of(own[0])}"
+            local = [r for r in free(u) if kind_of(r) == "local"]
+            if local:
+                return f"a workgroup has one such STAGE, not one for each {name_of(local[0])}"
         if len({id(r) for r in bound}) < len(bound):
             return "a range is bound twice"
         if any(kind_of(r) in ("grid", "thread") for r in bound):
@@ -197,6 +197,10 @@ def _bound_where_counted(kernel: Kernel, ranges: Sequence[UOp], target: Target) 
         ):  # fmt: skip
             return "a range that lanes count is reduced alone: group the reduction first"
     return None
+
+
+def _bound(u: UOp) -> tuple[UOp, ...]:
+    return u.src[1:] if u.op in BINDERS else ()
 
 
 def _all_in_one_nest(kernel: Kernel, ranges: Sequence[UOp], target: Target) -> str | None:

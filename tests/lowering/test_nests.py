@@ -74,6 +74,35 @@ def compare(function: Any, args: Any, donate: frozenset[int],
         np.testing.assert_allclose(got[: want.size], want.ravel(), 2e-3, 2e-4 * scale)
 
 
+def joins(x: Any) -> Any:
+    """Two values of different sizes in one kernel: one is read where only a WHERE allows it."""
+    twice = anp.concatenate([x, x])
+    return anp.exp(anp.minimum(anp.concatenate([twice, twice]), 5)), anp.swapaxes(twice, 0, -1)
+
+
+def ranks(x: Any) -> Any:
+    """A sum over counts that no term reads, along the lanes of a vector of the result."""
+    least = x.at[anp.argmax(-x, 0)].add(1)
+    return least.at[:, anp.argsort(x, 0)].add(1)
+
+
+@pytest.mark.parametrize(("function", "shape"), [
+    (joins, (2,)), (joins, (1, 4)), (joins, (3, 33)), (ranks, (1, 4)), (ranks, (3, 33)),
+], ids=lambda v: getattr(v, "__name__", None))  # fmt: skip
+def test_jit_on_the_cpu_is_the_graph(
+    function: Any, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.random.default_rng(0).permutation(int(np.prod(shape))).reshape(shape)
+    x = x.astype(np.float32)
+    compare(function, (x,), frozenset(), monkeypatch)
+    with anneal.default_device("cpu"):
+        got = anneal.jit(function)(x)
+    with anneal.default_device("interpreter"):
+        want = anneal.jit(function)(x)
+    for g, w in zip(tree.leaves(got), tree.leaves(want), strict=True):
+        np.testing.assert_allclose(np.asarray(g), np.asarray(w), 1e-6)
+
+
 LARGE = ("GPT, 2 layers", "the same, its blocks")  # in arrays for every loop, seconds each
 
 
