@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.random_programs import reference, runner
+from tests.random_programs import checks, data, reference, runner
 from tests.random_programs.choices import Choices, shrink
 from tests.random_programs.families import FAMILIES
 from tests.records import script
@@ -74,3 +74,22 @@ def test_a_difference_is_found_made_smaller_and_printed(
     found: Any = runner.run("buffers", runner.choices(0, "buffers", number), number)
     assert f"--family buffers --start {number}" in runner.report(found, 0)
     assert found.text in runner.report(found, 0)
+
+
+@pytest.mark.parametrize("wrong", [
+    lambda xp, x: (xp.min(xp.square(xp.subtract(x, 0.0625)), 1),),  # not about the mean
+    lambda xp, x: (xp.add(xp.min(xp.square(xp.subtract(x, xp.mean(x, 0))), 1), 1e-4),),
+])  # fmt: skip
+def test_what_rounding_is_amplified_by_is_allowed_and_no_more(
+    wrong: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The least squared deviation is near zero: rounding of the mean is a large part of it."""
+    x = data.spread(0, 256, 391)
+
+    def program(xp: Any, x: Any) -> Any:
+        return (xp.min(xp.square(xp.subtract(x, xp.mean(x, 0))), 1),)
+
+    checks.agree(program, [x], "jit")
+    monkeypatch.setattr(checks, "_run", lambda _, inputs, *rest: wrong(reference, *inputs))
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        checks.agree(program, [x], "jit")
