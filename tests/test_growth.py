@@ -341,7 +341,7 @@ def test_caches_are_bounded() -> None:
     from anneal import realization
     from anneal.lowering import plan
 
-    for memo in (devices._compiled, realization._scalars, plan._kernels):
+    for memo in (devices._compiled, realization._scalars, plan._rendered):
         assert 0 < memo._most <= 4096
 
 

@@ -149,7 +149,7 @@ def test_a_reduction_of_a_reduction_is_of_both_lines() -> None:
 def test_all_kernels_of_a_long_sum_are_of_its_line() -> None:
     text = anneal.jit(function("long.py", "return x.sum()")).lower(anp.ones(100_000)).as_text(
         "kernels")  # fmt: skip
-    assert text.count(" grid ") == text.count("    forward: long.py:2") == 2
+    assert text.count(" workgroup (") == text.count("    forward: long.py:2") == 2
 
 
 def test_a_scatter_into_a_sum_is_of_both_lines() -> None:

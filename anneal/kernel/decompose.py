@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from anneal.kernel.ir import Kernel
+from anneal.kernel.target import Target
+from anneal.rules._decompose import RULES as DRIVERS
 from anneal.rules._kernel import RULES
 from anneal.uop import dtypes, ops
 from anneal.uop.rewrite import rewrite
 from anneal.uop.uop import UOp, const, rebuild, toposort
 
 
-def decompose(kernel: Kernel) -> Kernel:
-    """`kernel` with `rules/kernel.upat` applied, bfloat16 computed in float32."""
-    body = rewrite([kernel.body], RULES)[0]
+def decompose(kernel: Kernel, target: Target) -> Kernel:
+    """`kernel` with `rules/kernel.upat` applied, before that for WGSL's drivers
+    `rules/decompose.upat`; bfloat16 computed in float32."""
+    body = kernel.body
+    if target.name == "webgpu":
+        (body,) = rewrite([body], DRIVERS)
+    (body,) = rewrite([body], RULES)
     if any(u.dtype is dtypes.bfloat16 for u in toposort([body])):
         body = _widened(body)
     return Kernel(body, kernel.opts)

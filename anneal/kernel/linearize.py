@@ -131,8 +131,9 @@ class _Linearizer:
         self.roots = [body]
         self.sorted: dict[UOp, dict[tuple[UOp, ...], list[UOp]]] = {}
         self.stages: dict[UOp, UOp] = {}
-        self.cooperates = any(u.op is ops.RANGE and kind_of(u) == "local"
-                              for u in toposort([body]))  # fmt: skip
+        nodes = toposort([body])
+        self.local = frozenset(u for u in nodes if u.op is ops.RANGE and kind_of(u) == "local")
+        self.loaded = frozenset(memory_of(u) for u in nodes if u.op is ops.LOAD)
         self._look(body)
 
     def _look(self, root: UOp) -> None:
@@ -192,7 +193,7 @@ class _Linearizer:
     def _past(self, u: UOp) -> UOp:
         """Writes `u` to its end, of all invocations."""
         self._effect(u)
-        if self.cooperates:
+        if self.local:
             self._out(Barrier())
         return u
 
@@ -221,6 +222,8 @@ class _Linearizer:
                     self.value(e)
             place = self._place(memory, index)
             what = self.value(value)
+            if memory_of(memory) in self.loaded and not self.local <= self._counted:
+                self._out(Barrier())  # one invocation writes what others, too, have read
             self._out(Put(place, what, self.value(gate[0]) if gate else None, self._counted))
 
     def _nest(self, ranges: Sequence[UOp], inside: Callable[[], None]) -> None:

@@ -134,7 +134,9 @@ def _rebound(u: UOp, src: tuple[UOp, ...], r: UOp, ranges: tuple[UOp, ...],
     if u.op is ops.STAGE:
         space, strides = u.arg
         own = strides[u.src[1:].index(r)]
-        if inside is not None and own != max(strides):
+        reach = sum(n * (hi(s.src[0]) - 1) for s, n in zip(u.src[1:], strides, strict=True)
+                    if s is not r)  # fmt: skip
+        if inside is not None and own <= reach:
             raise Refused(f"{name_of(r)} is an inner axis of a STAGE: padding would overlap in it")
         arg = space, tuple([n for s, stride in zip(u.src[1:], strides, strict=True)
                             for n in (_split_strides(stride, ranges) if s is r else (stride,))])

@@ -9,7 +9,7 @@ could not run without invocations that disturb each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from anneal.kernel.ir import (
     BINDERS,
@@ -265,10 +265,11 @@ class _Span:
 
 def _spans(u: UOp) -> list[_Span]:
     """The index of a STORE in parts that vary independently. Ranges that its gate bounds together,
-    as those of a split with a tail, are one part."""
+    as those of a split with a tail, are one part: of splits of splits the outermost first."""
     rest = {a: c for a, c in terms(u.src[1]).items() if a is not None}
     out: list[_Span] = []
-    for limit in _limits(u.src[3]) if len(u.src) > 3 else ():
+    limits = _limits(u.src[3]) if len(u.src) > 3 else []
+    for limit in sorted(limits, key=lambda n: -len(terms(n.src[0]))):
         inner = {a: c for a, c in terms(limit.src[0]).items() if a is not None}
         least = min(inner.values(), default=0)
         if least != 1 or not all(a in rest for a in inner):
@@ -280,11 +281,59 @@ def _spans(u: UOp) -> list[_Span]:
             out.append(_Span(abs(step), hi(limit.src[1]) - 1, ranges))
             for a in inner:
                 del rest[a]
+    numbers = _in_digits(rest)
     for a, c in rest.items():
-        is_range = a.op is ops.RANGE
-        out.append(_Span(abs(c), bounds(a)[1] if is_range else None,
-                         frozenset((a,)) if is_range else frozenset()))
+        number = _digit(a)[0]
+        known = number in numbers
+        out.append(_Span(abs(c), bounds(a)[1] if known else None,
+                         free(number) if known else frozenset()))
     return out
+
+
+def _digit(u: UOp) -> tuple[UOp, int, int | None]:
+    """A number of which `u` is a digit, `number % high // low`; without a `high` the first."""
+    steps = []
+    while u.op in (ops.FLOORDIV, ops.MOD) and u.src[1].op is ops.CONST and int(u.src[1].arg) > 0:
+        steps.append((u.op, int(u.src[1].arg), u))
+        u = u.src[0]
+    low: int = 1
+    high: int | None = None
+    for op, n, whole in reversed(steps):
+        if op is ops.FLOORDIV:
+            low *= n
+        elif high is None or high % (low * n) == 0:
+            high = low * n
+        else:
+            return whole, 1, None
+    return u, low, high
+
+
+def _in_digits(parts: Iterable[UOp]) -> set[UOp]:
+    """The numbers that one-to-one are counts of ranges, and all of whose digits are `parts`: they
+    and their digits determine each other."""
+    found: dict[UOp, set[tuple[int, int | None]]] = {}
+    for a in parts:
+        number, low, high = _digit(a)
+        found.setdefault(number, set()).add((low, high))
+    whole: set[UOp] = set()
+    for number, digits in found.items():
+        reached: int | None = 1
+        for start, end in sorted(digits, key=lambda d: d[0]):
+            reached = end if start == reached else -1
+        if reached is None and _is_one_to_one(number):
+            whole.add(number)
+    return whole
+
+
+def _is_one_to_one(number: UOp) -> bool:
+    """Whether a number says what each of its ranges counts."""
+    below = 0
+    parts = [(abs(c), a) for a, c in terms(number).items() if a is not None]
+    for step, r in sorted(parts, key=lambda part: part[0]):
+        if r.op is not ops.RANGE or step <= below:
+            return False
+        below += step * (hi(r.src[0]) - 1)
+    return True
 
 
 def _limits(gate: UOp) -> list[UOp]:
@@ -318,9 +367,24 @@ def check_limits(kernel: Kernel, target: Target) -> str | None:
         return f"{shared} bytes of a workgroup; {target.name} has {target.workgroup_bytes}"
     if len(kernel.params) > target.max_buffers:
         return f"{len(kernel.params)} buffers; {target.name} binds {target.max_buffers}"
+    beyond = _beyond(kernel, target)
+    if beyond is not None:
+        return beyond
     loops = iterations(kernel)
     if target.max_loop is not None and loops > target.max_loop:
         return f"{loops} iterations of an invocation; {target.name} ends them at {target.max_loop}"
+    return None
+
+
+def _beyond(kernel: Kernel, target: Target) -> str | None:
+    """Positions that the target would wrap without a word."""
+    most = 1 << (target.index_bits - 1)
+    for u in kernel.nodes:
+        if u.dtype is dtypes.index:
+            low, high = bounds(u)
+            if low < -most or high >= most:
+                return (f"{max(high, -low)} as a position, more than {target.index_bits} bits "
+                        "hold: compute it in parts")  # fmt: skip
     return None
 
 

@@ -12,11 +12,13 @@ class Target:
     counts of one grid axis; `grid_axes`: how many of those. `workgroup_bytes`: memory that a
     workgroup shares. `max_loop`: iterations of nested loops, all together, that one invocation may
     run (Mesa's llvmpipe ends them at 65,535 without a word), or None. `vector_widths`: lanes that a
-    VECTOR range may have. `registers`: vector registers of one invocation."""
+    VECTOR range may have. `index_bits`: of what counts elements, one of them a sign. `registers`:
+    vector registers of one invocation. `threads`: of a CPU. `lanes`: invocations of a workgroup
+    that cost no more than one; `busy`: invocations that keep a device busy."""
 
     name: str
-    kinds: frozenset[str]
-    max_buffers: int = 8
+    kinds: tuple[str, ...]
+    max_buffers: int = 1 << 16
     max_local: int = 256
     local_axes: int = 3
     max_grid: int = 65_535
@@ -24,10 +26,19 @@ class Target:
     workgroup_bytes: int = 16_384
     max_loop: int | None = None
     vector_widths: tuple[int, ...] = (4,)
+    index_bits: int = 64
     registers: int = 32
+    threads: int = 1
+    lanes: int = 1
+    busy: int = 1
 
 
-WEBGPU = Target("webgpu", frozenset({"grid", "local", "loop", "unroll", "vector"}),
-                max_loop=60_000)  # fmt: skip
-CPU = Target("cpu", frozenset({"thread", "loop", "unroll", "vector"}), max_buffers=1 << 16,
-             vector_widths=(2, 4, 8, 16))  # fmt: skip
+_WEBGPU_KINDS = ("grid", "local", "loop", "unroll", "vector")
+# A GPU, and the software renderer that tests WGSL where there is none: a workgroup is one vector of
+# a CPU there, which few of them keep busy.
+WEBGPU = Target("webgpu", _WEBGPU_KINDS, max_loop=65_535, index_bits=32, registers=16,
+                lanes=64, busy=1 << 13)
+SOFTWARE = Target("webgpu", _WEBGPU_KINDS, max_loop=65_535, index_bits=32, registers=64,
+                  lanes=8, busy=1 << 8)
+CPU = Target("cpu", ("thread", "loop", "unroll", "vector"),
+             vector_widths=(2, 4, 8, 16), threads=2)  # fmt: skip

@@ -9,10 +9,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from anneal.device import DeviceError, Donation, HostStorage, read
 from anneal.interpret import numpy_dtype
+from anneal.kernel.target import CPU as CPU_TARGET
 from anneal.llvm.runtime import CompileError, Function, Launches, Runtime
 from anneal.lowering import cache
 from anneal.lowering.limits import Limits
@@ -49,7 +51,8 @@ class CPU:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         # An index is 64 bits, a kernel binds what it likes: what bounds a program is memory.
-        self.limits = Limits(1 << 16, 1 << 62, threads=runtime.threads)
+        target = replace(CPU_TARGET, threads=runtime.threads)
+        self.limits = Limits(1 << 16, 1 << 62, target=target)
         self.functions: Memo[str, Function] = Memo(_MOST_FUNCTIONS)
 
     def holds(self, dtype: DType) -> bool:

@@ -48,10 +48,11 @@ _LINE = 64
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A kernel's IR; `chunks`: how many counts its THREAD ranges have, a dim; `scratch`: bytes that
-    a thread needs."""
+    """A kernel's IR; `params`: positions of the buffers whose addresses it is given, in order;
+    `chunks`: how many counts its THREAD ranges have, a dim; `scratch`: bytes of a thread."""
 
     source: str
+    params: tuple[int, ...]
     chunks: UOp
     scratch: int
 
@@ -78,8 +79,7 @@ class _Renderer:
         for n, u in enumerate((*params, *self.kernel.variables)):
             what = "ptr" if u in params else "i64"
             slot, name = f"%slot{n}", f"%a{u.arg}" if u in params else f"%v{n}"
-            position = u.arg if u in params else len(params) + n - len(params)
-            self.entry.append(f"{slot} = getelementptr i64, ptr %arguments, i64 {position}")
+            self.entry.append(f"{slot} = getelementptr i64, ptr %arguments, i64 {n}")
             self.entry.append(f"{name} = load {what}, ptr {slot}")
             self.names[u] = name
         chunks = self._chunk()
@@ -89,7 +89,7 @@ class _Renderer:
             "entry:", *[f"  {line}" for line in self.entry], "  br label %body", "body:",
             *self.lines, "  ret void", "}", *self.declared, "",
         ])  # fmt: skip
-        return Text(source, chunks, self.scratch)
+        return Text(source, tuple([u.arg for u in params]), chunks, self.scratch)
 
     def _chunk(self) -> UOp:
         """Counts the THREAD ranges by the number of the chunk; how many there are."""

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from anneal.lowering.linearize import Guarded
+from anneal.lowering.kernels import Guarded
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.uop import UOp, toposort

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
@@ -24,6 +25,13 @@ ZERO = const(0, dtypes.index)
 
 def kernel_range(number: int, size: Dim, kind: str) -> UOp:
     return UOp(ops.RANGE, dtypes.index, (dim_uop(size),), (number, kind))
+
+
+class Guarded(NamedTuple):
+    """Statements (STORE or FOR) that run where `condition` holds; None: always."""
+
+    condition: UOp | None
+    statements: tuple[UOp, ...]
 
 
 @dataclass(frozen=True, slots=True)

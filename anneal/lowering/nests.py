@@ -27,7 +27,7 @@ from anneal.kernel.ir import (
     store,
     terms,
 )
-from anneal.lowering.linearize import Guarded
+from anneal.lowering.kernels import Guarded
 from anneal.uop import dtypes, ops
 from anneal.uop.symbolic import bounds, simplify
 from anneal.uop.uop import UOp, rebuild, toposort

@@ -17,31 +17,31 @@ from anneal import config
 from anneal.errors import LoweringError
 from anneal.kernel.decompose import decompose
 from anneal.kernel.expand import launches
-from anneal.kernel.heuristic import for_cpu
+from anneal.kernel.heuristic import for_cpu, for_webgpu
+from anneal.kernel.ir import Kernel as Nest
+from anneal.kernel.ir import kind_of
+from anneal.kernel.spec import check_limits
 from anneal.kernel.spec import verify as verify_kernel
-from anneal.kernel.target import CPU
-from anneal.llvm.render import render as render_native
-from anneal.lowering.cooperate import shared
+from anneal.kernel.target import Target
+from anneal.llvm import render as native
 from anneal.lowering.cost import item_bytes, kernel_flops
-from anneal.lowering.limits import LAST_ITERATION, Limits
-from anneal.lowering.linearize import Guarded, iterations, linearize
+from anneal.lowering.kernels import Guarded
+from anneal.lowering.limits import Limits
 from anneal.lowering.nests import kernels_of
 from anneal.lowering.rangeify import every_operation, points, stored_nodes, untied, without_masks
 from anneal.lowering.schedule import Body, bodies
 from anneal.lowering.split import at_once, split_long
-from anneal.lowering.tile import tiled
 from anneal.memo import Memo
 from anneal.provenance import Lines, Table
-from anneal.rules._decompose import RULES as DECOMPOSE
 from anneal.rules._lowering import RULES as LOWERING
 from anneal.stats import count
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.rewrite import rewrite
 from anneal.uop.spec import verify
-from anneal.uop.symbolic import bounds, simplify
+from anneal.uop.symbolic import hi, simplify
 from anneal.uop.uop import Graph, UOp, structural_key, substitute, toposort
-from anneal.wgsl.render import ROW, WORKGROUP, render
+from anneal.wgsl import render as wgsl
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,17 +346,19 @@ def _launches(k: Body, slots: list[Slot], slot_of: dict[UOp, int], aliases: dict
                   for p in k.parts)  # fmt: skip
     params = tuple(Param(u.dtype, points(u.shape), "read_write" if u in k.outputs else "read")
                    for u in nodes)  # fmt: skip
-    why = tuple([reasons[u] for u in k.outputs])
-    args = tuple([slot_of[u] for u in nodes])
+    why = {place[u]: reasons[u] for u in k.outputs}
+    args = {place[u]: slot_of[u] for u in nodes}
     if limits.fuse and len(nodes) > limits.max_buffers:
         raise _Unfit(f"binds {len(nodes)} buffers; the device allows {limits.max_buffers}")
-    if not limits.threads:
-        return [Launch(_kernel(k.grid, parts, params, limits.gpu), args, why, made)]
-    kernels = _native_kernels(k.grid, parts, params, limits.threads)
-    more = {p for kernel in kernels for p in kernel.params[len(params) :]}
-    for p in more:  # what one launch leaves for the next
-        args = (*args, _temporary(slots, [], -(-p.size * item_bytes(p.dtype) // 4)))
-    return [Launch(kernel, args[: len(kernel.params)], why, made) for kernel in kernels]
+    launched = []
+    for kernel, binds in _kernels(k.grid, parts, params, limits.target):
+        for position, p in zip(binds, kernel.params, strict=True):
+            if position not in args:  # what one launch leaves for the next
+                args[position] = _temporary(slots, [], -(-p.size * item_bytes(p.dtype) // 4))
+        written = [n for n, p in zip(binds, kernel.params, strict=True) if p.access != "read"]
+        mine = tuple([why[n] for n in written if n in why])
+        launched.append(Launch(kernel, tuple([args[n] for n in binds]), mine, made))
+    return launched
 
 
 def _made(k: Body, places: Table[int]) -> tuple[int, ...]:
@@ -377,82 +379,79 @@ def _refused(graph: Graph, made: Sequence[int], why: str) -> LoweringError:
     return LoweringError(f"{where} {why}")
 
 
-def _check_indices(nodes: Sequence[UOp], invocations: int) -> None:
-    """Kernels count in i32: positions beyond it would wrap without a word."""
-    least, greatest = int(dtypes.int32.min), int(dtypes.int32.max)
-    if invocations > greatest:
-        raise _Unfit(f"has {invocations} invocations: more than 32 bits count")
-    for n in toposort(nodes):
-        if n.dtype is dtypes.index:
-            low, high = bounds(n)
-            if low < least or high > greatest:
-                raise _Unfit(f"counts elements up to {max(high, -low)}: more than 32 bits hold; "
-                             "compute it in parts")  # fmt: skip
+# A kernel, and what it binds: positions among the params of the schedule's, and beyond.
+_Bound = tuple[Kernel, tuple[int, ...]]
+_rendered: Memo[tuple[str, tuple[Param, ...], Target], tuple[_Bound, ...]] = Memo(2048)
 
 
-_kernels: Memo[tuple[str, tuple[Param, ...], bool], Kernel] = Memo(2048)
-
-
-def _kernel(grid: tuple[UOp, ...], parts: tuple[Guarded, ...],
-            params: tuple[Param, ...], gpu: bool) -> Kernel:  # fmt: skip
-    """Rendered once for every structure."""
+def _kernels(grid: tuple[UOp, ...], parts: tuple[Guarded, ...], params: tuple[Param, ...],
+             target: Target) -> tuple[_Bound, ...]:  # fmt: skip
+    """The device's kernels for one of the schedule's, written once for every structure: a nest for
+    each set of ranges, and more where partial results are combined after all of them are there."""
     statements = [s for p in parts for s in p.statements]
     conditions = [p.condition for p in parts if p.condition is not None]
     key = structural_key([*grid, *conditions, *statements])
-    known = _kernels.find((key, params, gpu))
+    known = _rendered.find((key, params, target))
     if known is not None:
         return known
     count("kernels_rendered")
+    shape = for_cpu if target.name == "cpu" else for_webgpu
+    steps = [launches(shape(nest, target).kernel) for nest in kernels_of(grid, parts)]
+    for nest in (nest for step in steps for nest in step):
+        if config.verify():
+            verify_kernel(nest)
+        if (problem := check_limits(nest, target)) is not None:
+            raise _Unfit(f"needs {problem}")
+    write = _for_cpu if target.name == "cpu" else _for_webgpu
     flops = kernel_flops(grid, parts)
-    given = grid
-    grid, parts = tiled(grid, parts, gpu)
-    lanes = shared(grid, parts) if gpu and grid is given else None
-    parts = lanes or parts
-    statements = [s for p in parts for s in p.statements]
-    if config.verify():
-        verify(statements, "kernel")
-    points = math.prod(int(r.src[0].arg) for r in grid)
-    _check_indices([*grid, *statements], points)
-    groups = points if lanes else -(-points // WORKGROUP)
-    reduced = "r_" if any(n.op is ops.REDUCE for n in toposort(statements)) else "e_"
-    name = reduced + ("_".join(str(r.src[0].arg) for r in grid) or "1") + "_" + key[:6]
-    written = iter(rewrite(statements, DECOMPOSE))
-    parts = tuple(Guarded(p.condition, tuple([next(written) for _ in p.statements]))
-                  for p in parts)  # fmt: skip
-    instructions = linearize(parts)
-    if (most := iterations(instructions)) > LAST_ITERATION:
-        raise _Unfit(f"would loop {most} times in one invocation; {LAST_ITERATION} are allowed")
-    text = render(name, instructions, [(p.dtype, p.access) for p in params], grid,
-                  lanes is not None)
-    shape = (groups, 1, 1) if groups <= ROW else (ROW, -(-groups // ROW), 1)
-    made = Kernel(name, text, shape, (WORKGROUP, 1, 1), params, flops)
-    return _kernels.keep((key, params, gpu), made)
+    made = []
+    for n, text in enumerate(write(steps, target)):
+        reduces = any(nest.reduces for nest in text.nests)
+        written = {u.arg for nest in text.nests for u in nest.written}
+        bound = {u.arg: Param(u.dtype, int(u.src[0].arg),
+                              "read_write" if u.arg in written else "read")
+                 for nest in text.nests for u in nest.params}  # fmt: skip
+        kernel = Kernel(f"{'r' if reduces else 'e'}_{key[:6]}_{n}", text.source, text.grid,
+                        text.workgroup, tuple([bound[i] for i in text.binds]),
+                        0 if n else flops, text.scratch, "\n".join(map(str, text.nests)))
+        made.append((kernel, text.binds))
+    return _rendered.keep((key, params, target), tuple(made))
 
 
-_native: Memo[tuple[str, tuple[Param, ...], int], tuple[Kernel, ...]] = Memo(2048)
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """What a device compiles of some nests, and how it is launched."""
+
+    nests: tuple[Nest, ...]
+    source: str
+    binds: tuple[int, ...]
+    grid: tuple[int, int, int]
+    workgroup: tuple[int, int, int] = (1, 1, 1)
+    scratch: int = 0
 
 
-def _native_kernels(grid: tuple[UOp, ...], parts: tuple[Guarded, ...],
-                    params: tuple[Param, ...], threads: int) -> tuple[Kernel, ...]:  # fmt: skip
-    """The CPU's kernels for one of the schedule's, rendered once for every structure: a nest for
-    each set of ranges, and more where threads leave partial results."""
-    statements = [s for p in parts for s in p.statements]
-    conditions = [p.condition for p in parts if p.condition is not None]
-    key = structural_key([*grid, *conditions, *statements])
-    known = _native.find((key, params, threads))
-    if known is not None:
-        return known
-    count("kernels_rendered")
-    flops = kernel_flops(grid, parts)
-    made: list[Kernel] = []
-    for nest in kernels_of(grid, parts):
-        for part in launches(for_cpu(nest, CPU, threads).kernel):
-            if config.verify():
-                verify_kernel(part)
-            text = render_native(decompose(part))
-            own = {u.arg: Param(u.dtype, int(u.src[0].arg), "read_write") for u in part.params}
-            more = tuple(own[i] for i in sorted(own) if i >= len(params))
-            name = f"{'r_' if part.reduces else 'e_'}{key[:6]}_{len(made)}"
-            made.append(Kernel(name, text.source, (int(text.chunks.arg), 1, 1), (1, 1, 1),
-                               params + more, 0 if made else flops, text.scratch, str(part)))
-    return _native.keep((key, params, threads), tuple(made))
+def _for_cpu(steps: Sequence[Sequence[Nest]], target: Target) -> list[_Text]:
+    """Each nest is a launch: one native call runs all of them."""
+    out = []
+    for nest in (nest for step in steps for nest in step):
+        text = native.render(decompose(nest, target))
+        grid = (int(text.chunks.arg), 1, 1)
+        out.append(_Text((nest,), text.source, text.params, grid, scratch=text.scratch))
+    return out
+
+
+def _for_webgpu(steps: Sequence[Sequence[Nest]], target: Target) -> list[_Text]:
+    """Nests that do not wait for each other are one launch, if their workgroups fit together and
+    are few enough for an axis."""
+    nests = [nest for step in steps for nest in step]
+    groups = sum(math.prod(hi(r.src[0]) for r in nest.ranges if kind_of(r) == "grid")
+                 for nest in nests)  # fmt: skip
+    together = (len(nests) == len(steps) and groups <= target.max_grid
+                and wgsl.fit_together(nests))  # fmt: skip
+    out = []
+    for mine in [tuple(nests)] if together else [(nest,) for nest in nests]:
+        text = wgsl.render(*[decompose(nest, target) for nest in mine])
+        x, y, z = (*[int(n.arg) for n in text.groups], 1, 1, 1)[:3]
+        a, b, c = text.workgroup
+        out.append(_Text(mine, text.source, text.params, (x, y, z), (a, b, c)))
+    return out

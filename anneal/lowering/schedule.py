@@ -21,6 +21,7 @@ from graphlib import TopologicalSorter
 from anneal.lowering.kernels import (
     ZERO,
     Element,
+    Guarded,
     Index,
     combined,
     element,
@@ -30,7 +31,6 @@ from anneal.lowering.kernels import (
     kernel_range,
 )
 from anneal.lowering.limits import MOST_ITERATIONS, trips
-from anneal.lowering.linearize import Guarded
 from anneal.lowering.rangeify import points
 from anneal.lowering.split import is_for_many
 from anneal.uop import ops

@@ -98,14 +98,13 @@ SCATTER = Op("SCATTER", -1, "src (idx, g), arg ('add'|'mul'|'max'|'min', axis, l
              "source is what there was before, overwritten in its memory")  # fmt: skip
 
 # Kernel level.
-RANGE = Op("RANGE", 1, "a counter from 0 to src[0]-1; arg: (number, 'grid'|'loop'|'lane'); a lane "
-           "is an invocation of a workgroup that computes one point of the grid")  # fmt: skip
+RANGE = Op("RANGE", 1, "a counter from 0 to src[0]-1; arg: (number, 'grid'|'loop'), or name and "
+           "kind")  # fmt: skip
 ARG = Op("ARG", -1, "a buffer of the kernel; arg: (position, elements), or the position where "
          "src is the number of elements")  # fmt: skip
 REGISTERS = Op("REGISTERS", 0, "an array of one invocation's own; arg: (number, elements)")
-WORKGROUP = Op("WORKGROUP", 0, "an array that a workgroup shares; arg: (number, elements)")
-LOAD = Op("LOAD", -1, "src (memory, index, ...): the element, read after the FORs and BARRIERs "
-          "that follow, and for every value of the RANGEs")  # fmt: skip
+LOAD = Op("LOAD", -1, "src (memory, index, ...): the element, read after the FORs that "
+          "follow, and for every value of the RANGEs")  # fmt: skip
 STORE = Op("STORE", -1, "src (memory, index, value[, condition]): writes the element, if the "
            "condition holds")  # fmt: skip
 STAGE = Op("STAGE", -1, "src (value, RANGEs...): memory that holds the value for all counts of the "
@@ -114,15 +113,13 @@ END = Op("END", -1, "src (effect, RANGEs...): the effect for every count, the fi
 BLOCK = Op("BLOCK", -1, "src (effects...): all of them; what order they need, AFTER says")
 OPAQUE = Op("OPAQUE", 1, "x, which no compiler may rearrange")
 FOR = Op("FOR", -1, "src (STORE, ranges...): the STORE for every value of the ranges")
-BARRIER = Op("BARRIER", 1, "src (FOR,): all lanes are past it, and see what it stored")
-GROUP = Op("GROUP", 2, "src (value, lane): all lanes' values combined; arg 'add'|'mul'|'max'|'min'")
 
 UNARY = frozenset({NEG, EXP, LOG, LOG1P, SIN, COS, TANH, SQRT, FLOOR, ROUND, ABS, NOT})
 COMPARISONS = frozenset({LT, EQ, NE})
 BINARY = frozenset({ADD, SUB, MUL, DIV, FLOORDIV, MOD, POW, MAX, MIN, AND, OR, XOR, SHL, SHR})
 BINARY |= COMPARISONS
 ELEMENTWISE = UNARY | BINARY | {WHERE, CAST, BITCAST}
-MEMORY = frozenset({ARG, REGISTERS, WORKGROUP})
+MEMORY = frozenset({ARG, REGISTERS})
 IDENTITY = frozenset({STOP_GRADIENT, CONTIGUOUS, CHECKPOINT, AFTER})
 MOVEMENT = frozenset({RESHAPE, PERMUTE, EXPAND, PAD, SHRINK, FLIP, SHEAR})
 COMMUTATIVE = frozenset({ADD, MUL, MAX, MIN, AND, OR, XOR, EQ, NE})

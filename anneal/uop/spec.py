@@ -140,8 +140,8 @@ def _for(u: UOp) -> str | None:
 
 
 def _range(u: UOp) -> str | None:
-    ok = u.dtype is dtypes.index and u.arg[1] in ("grid", "loop", "lane")
-    return None if ok else "dtype index and kind grid, loop or lane"
+    ok = u.dtype is dtypes.index and u.arg[1] in ("grid", "loop")
+    return None if ok else "dtype index and kind grid or loop"
 
 
 def _memory(u: UOp) -> bool:
@@ -152,18 +152,8 @@ def _memory(u: UOp) -> bool:
 def _load(u: UOp) -> str | None:
     if not _memory(u) or u.src[0].dtype is not u.dtype:
         return "(memory, index)"
-    ok = all(s.op in (ops.FOR, ops.BARRIER, ops.RANGE) for s in u.src[2:])
-    return None if ok else "FORs, BARRIERs and RANGEs after the index"
-
-
-def _barrier(u: UOp) -> str | None:
-    return None if u.src[0].op is ops.FOR else "a FOR"
-
-
-def _group(u: UOp) -> str | None:
-    value, lane = u.src
-    ok = value.dtype is u.dtype and lane.op is ops.RANGE and lane.arg[1] == "lane"
-    return None if ok else "(value, RANGE of lanes)"
+    ok = all(s.op in (ops.FOR, ops.RANGE) for s in u.src[2:])
+    return None if ok else "FORs and RANGEs after the index"
 
 
 def _store(u: UOp) -> str | None:
@@ -193,7 +183,7 @@ SPECS: dict[Stage, dict[Op, Check]] = {
     },
     "kernel": {
         **EVERYWHERE, ops.RANGE: _range, **dict.fromkeys(ops.MEMORY, _fine), ops.LOAD: _load,
-        ops.BARRIER: _barrier, ops.GROUP: _group, ops.STORE: _store, ops.FOR: _for,
+        ops.STORE: _store, ops.FOR: _for,
         ops.REDUCE: _kernel_reduce,
     },
 }  # fmt: skip

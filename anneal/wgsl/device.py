@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from anneal import config
 from anneal.device import DeviceError, Donation, forget_forked, read
+from anneal.kernel.target import SOFTWARE, WEBGPU
 from anneal.lowering import cache
 from anneal.lowering.cost import item_bytes
 from anneal.lowering.limits import Limits
@@ -170,9 +171,10 @@ class WebGPU:
         self._queue = self.handle.queue._internal
         self.features = frozenset(features)
         bound = self.handle.limits
+        target = SOFTWARE if adapter.info["adapter_type"] == "CPU" else WEBGPU
         self.limits = Limits(int(bound["max-storage-buffers-per-shader-stage"]),
                              int(bound["max-storage-buffer-binding-size"]),
-                             gpu=adapter.info["adapter_type"] != "CPU")  # fmt: skip
+                             target=target)  # fmt: skip
         self.lock = threading.RLock()
         self.pipelines: Memo[str, Any] = Memo(_MOST_PIPELINES)
         self.pool = Pool(self._new_buffer)

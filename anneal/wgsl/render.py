@@ -1,507 +1,675 @@
-"""WGSL text of one kernel.
+"""WGSL of one launch.
 
-In: instructions of `lowering/linearize`. Out: a module with the entry point `main`. One invocation
-computes one element of the grid; the text is a function of the structure alone.
+In: kernels whose ranges are GRID, LOCAL, LOOP, UNROLL and VECTOR. Out: a module with the entry
+point `main`, a function of the kernels alone. A buffer whose vectors all lie at multiples of four
+is an array of vec4. What WGSL leaves open, or drivers get wrong, is written out: NaN in max and
+min, conversions, shifts by too much, division by 0.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from anneal.lowering.cooperate import LANE, LANES
-from anneal.lowering.linearize import Instruction
+from anneal.kernel.ir import Kernel, count_of, kind_of, name_of, size_of, terms
+from anneal.kernel.linearize import (
+    Across,
+    Barrier,
+    Fold,
+    Instruction,
+    Let,
+    Loop,
+    Memory,
+    Place,
+    Put,
+    linearize,
+    width_of,
+)
+from anneal.kernel.opts import identity_of
+from anneal.kernel.spec import local_axes
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
-from anneal.uop.symbolic import bounds
-from anneal.uop.uop import UOp
-
-WORKGROUP = LANES
-# Workgroups along x before the grid goes on along y; WebGPU's limit is 65535.
-ROW = 32768
+from anneal.uop.symbolic import lo
+from anneal.uop.uop import Scalar, UOp, const, toposort
 
 _TYPES = {dtypes.bool_: "bool", dtypes.int32: "i32", dtypes.uint32: "u32", dtypes.float32: "f32",
           dtypes.float16: "f16", dtypes.index: "i32"}  # fmt: skip
 SUPPORTED = frozenset(_TYPES) - {dtypes.index}
+_LANES = "xyzw"
+_WIDE = 4
+# Iterations that a driver may write out; of more it takes long to compile the text.
+_FEW = 8
+# Longest text of a value that is not named.
+_LINE = 60
 _INFIX = {ops.ADD: "+", ops.SUB: "-", ops.MUL: "*", ops.DIV: "/", ops.AND: "&", ops.OR: "|",
           ops.XOR: "^", ops.LT: "<", ops.EQ: "=="}  # fmt: skip
 _LOGICAL = {ops.ADD: "|", ops.MUL: "&", ops.MAX: "|", ops.MIN: "&", ops.XOR: "!="}
 _CALLS = {ops.SQRT: "sqrt", ops.FLOOR: "floor", ops.ROUND: "round", ops.ABS: "abs"}
 _FOLDS = {"add": ops.ADD, "mul": ops.MUL, "max": ops.MAX, "min": ops.MIN}
-_OURS = {ops.EXP: "exp_", ops.LOG: "log_", ops.LOG1P: "log1p_", ops.SIN: "sin_", ops.COS: "cos_",
-         ops.TANH: "tanh_", ops.POW: "pow_", ops.MOD: "fmod_"}  # fmt: skip
-# The texts that a text calls, itself last.
-_NEEDS = {"exp_": ("keep_", "exp_"), "log_": ("keep_", "logm_", "log_"),
-          "log1p_": ("keep_", "logm_", "log1p_"), "sin_": ("keep_", "turn_", "sin_"),
-          "cos_": ("keep_", "turn_", "cos_"), "tanh_": ("keep_", "exp_", "tanh_"),
-          "pow_": ("keep_", "pow_")}  # fmt: skip
-_DEPTH = 6
-# What is computed where it stands, never in the middle of a later line.
-_ONCE = frozenset({ops.LOAD, ops.GROUP})
 
 
-def type_of(dtype: DType) -> str:
-    try:
-        return _TYPES[dtype]
-    except KeyError:
-        known = ", ".join(sorted(d.name for d in SUPPORTED))
-        raise TypeError(
-            f"webgpu has no {dtype}: it computes {known}; cast with x.astype(...), or run on the "
-            "interpreter (ANNEAL_DEVICE=interpreter)"
-        ) from None
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The WGSL of a launch; `groups`: workgroups along each axis, dims; `workgroup`: invocations of
+    one along each axis; `params`: positions of the buffers that are bound, in order."""
+
+    source: str
+    params: tuple[int, ...]
+    groups: tuple[UOp, ...]
+    workgroup: tuple[int, ...]
 
 
-def storage_type(dtype: DType) -> str:
-    """The element type in a buffer: WGSL has no bool there."""
-    return "u32" if dtype is dtypes.bool_ else type_of(dtype)
+def workgroup_of(kernel: Kernel) -> tuple[int, ...]:
+    """The invocations of a workgroup along each axis."""
+    sizes = [1, 1, 1]
+    for r, axis in local_axes(kernel).items():
+        sizes[axis] = count_of(r) or 1
+    return tuple(sizes)
 
 
-def render(name: str, instructions: Sequence[Instruction], args: Sequence[tuple[DType, str]],
-           grid: Sequence[UOp], shared: bool) -> str:  # fmt: skip
-    """The module; `args` are (dtype, "read" | "read_write") by ARG position, `grid` the RANGEs of
-    the grid, outermost first, `shared` whether a workgroup computes one point of it."""
-    body = _Body(instructions, grid, shared)
-    lines = body.lines()
-    used = {dtype for dtype, _ in args} | {i.node.dtype for i in instructions}
-    text: list[str] = []
-    if dtypes.float16 in used:
-        text.append("enable f16;")
-    for i, (dtype, access) in enumerate(args):
-        text.append(f"@group(0) @binding({i}) var<storage, {access}> b{i}: "
-                    f"array<{storage_type(dtype)}>;")
-    text += [f"var<workgroup> {body.memory(a)}: array<{type_of(a.dtype)}, {a.arg[1]}>;"
-             for a in body.arrays if a.op is ops.WORKGROUP]  # fmt: skip
-    text += [_HELPERS[h] for h in _HELPERS if h in body.helpers]
-    if "keep_" in body.helpers:
-        lines.insert(0, "  zero_ = id.x >> 31u;")
-    text += [_group(how, dtype, body.combined(how, dtype)) for how, dtype in body.groups]
-    text.append(f"// {name}")
-    text.append(f"@compute @workgroup_size({WORKGROUP})")
-    if shared:
-        text.append("fn main(@builtin(workgroup_id) id: vec3<u32>, "
-                    "@builtin(local_invocation_index) local: u32) {")  # fmt: skip
-    else:
-        text.append("fn main(@builtin(global_invocation_id) id: vec3<u32>) {")
-    text += lines
-    text.append("}")
-    return "\n".join(text) + "\n"
+def fit_together(kernels: Sequence[Kernel]) -> bool:
+    """Whether one launch can run kernels: whose invocations meet in none, or all of a workgroup."""
+    shapes = {k: workgroup_of(k) for k in kernels}
+    largest = tuple(map(max, zip(*shapes.values(), strict=True)))
+    return all(shape == largest or not _meets(k) for k, shape in shapes.items())
 
 
-def _operands(i: Instruction) -> tuple[UOp, ...]:
-    """The nodes whose values the instruction uses."""
-    u = i.node
-    if i.kind == "fold":
-        return u.src[:1]
-    return u.src[1:2] if u.op is ops.LOAD else u.src
+def _meets(kernel: Kernel) -> bool:
+    """Whether invocations of a workgroup wait for each other."""
+    return any(kind_of(r) == "local" for u in kernel.nodes if u.op in (ops.REDUCE, ops.STAGE)
+               for r in u.src[1:]) or any(  # fmt: skip
+        kind_of(r) == "local" for u in kernel.nodes if u.op is ops.AFTER
+        for e in u.src[1:] for r in toposort([e]) if r.op is ops.RANGE)  # fmt: skip
 
 
-class _Body:
-    def __init__(self, instructions: Sequence[Instruction], grid: Sequence[UOp],
-                 shared: bool) -> None:  # fmt: skip
-        self.instructions = instructions
-        self.grid, self.shared = grid, shared
-        self.arrays = dict.fromkeys(i.node.src[0] for i in instructions if i.kind == "store")
-        self.groups: dict[tuple[str, DType], None] = {}
-        self.helpers: dict[str, None] = {}
-        self.names = 0
-        self.text: dict[UOp, str] = {}
-        self.depth: dict[UOp, int] = {}
-        self.part: dict[UOp, str] = {}
-        self.uses: dict[UOp, int] = {}
-        for i in instructions:
-            if i.kind in ("let", "store", "fold", "if"):
-                for s in _operands(i):
-                    self.uses[s] = self.uses.get(s, 0) + 1
+def render(*kernels: Kernel) -> Text:
+    """The WGSL of one launch: kernels that do not wait for each other, and `fit_together`, have
+    workgroups of their own."""
+    return _Renderer(kernels).text()
 
-    def lines(self) -> list[str]:
-        out = self._thread()
-        out += [f"  var {self.memory(a)}: array<{type_of(a.dtype)}, {a.arg[1]}>;"
-                for a in self.arrays if a.op is ops.REGISTERS]  # fmt: skip
-        indent = 1
-        for kind, u, length in self.instructions:
-            if kind == "end":
-                indent -= 1
-            line = getattr(self, f"_{kind}")(u, *([length] if length else []))
-            if line:
-                out.append("  " * indent + line)
-            if kind in ("loop", "block", "if"):
-                indent += 1
-        return out
 
-    def _thread(self) -> list[str]:
-        """The counters of the grid, from the number of the thread."""
-        sizes = [int(r.src[0].arg) for r in self.grid]
-        total = 1
-        for n in sizes:
-            total *= n
-        out = [f"  let gid = i32(id.x + id.y * {ROW if self.shared else ROW * WORKGROUP}u);"]
-        if self.shared:
-            self.text[LANE] = "lane"
-            out.append("  let lane = i32(local);")
-        out.append(f"  if (gid >= {total}) {{ return; }}")
-        below = total
-        for n, r in enumerate(self.grid):
-            above, below = below, below // sizes[n]
-            text = "gid" if n == 0 else f"gid % {above}"
-            if below != 1:
-                text = f"{text} / {below}" if n == 0 else f"({text}) / {below}"
-            self.text[r] = f"r{r.arg[0]}"
-            out.append(f"  let r{r.arg[0]} = {text};")
-        return out
+class _Renderer:
+    def __init__(self, kernels: Sequence[Kernel]) -> None:
+        self.kernels = kernels
+        self.lines: list[str] = []
+        self.shared: list[str] = []
+        self.helpers: dict[str, str] = {}
+        self.zeros: dict[str, str] = {}
+        self.names: dict[UOp, str] = {}
+        self.count = 0
+        self.depth = 1
+        self.instructions = [linearize(k) for k in kernels]
+        self.once = _used_once(self.instructions)
+        self.sizes = tuple(map(max, zip(*map(workgroup_of, kernels), strict=True)))
+        self.local: dict[UOp, int] = {}
+        self.list = 0  # the id of the list whose instructions are written
+        self.wide = self._wide_memory()
+        self.read_only_vectors = self.wide.difference(*(k.written for k in kernels))
+        # Names of vectors of which single elements were wanted so far, by memory, base and offset.
+        self.vectors: dict[tuple[UOp, UOp | None, int], str] = {}
+        self.declared: set[UOp] = set()
+        self.private: set[UOp] = set()
 
-    def _fresh(self, prefix: str) -> str:
-        self.names += 1
-        return f"{prefix}{self.names - 1}"
+    def text(self) -> Text:
+        nodes = {u for k in self.kernels for u in k.nodes}
+        params = sorted({place.memory for place, _ in self._places() if place.memory.arg >= 0},
+                        key=lambda p: int(p.arg))  # fmt: skip
+        written = frozenset[UOp]().union(*(k.written for k in self.kernels))
+        head = ["enable f16;"] if any(u.dtype is dtypes.float16 for u in nodes) else []
+        for n, p in enumerate(params):
+            access = "read_write" if p in written else "read"
+            head.append(f"@group(0) @binding({n}) var<storage, {access}> b{n}: "
+                        f"array<{self._stored(p)}>;")
+            self.names[p] = f"b{n}"
+        variables = sorted({v for k in self.kernels for v in k.variables}, key=lambda v: str(v.arg))
+        for n, v in enumerate(variables):
+            self.names[v] = f"variables[{n // _WIDE}].{_LANES[n % _WIDE]}"
+        if variables:
+            count = -(-len(variables) // _WIDE)
+            head.append(f"@group(0) @binding({len(params)}) var<uniform> variables: "
+                        f"array<vec4<i32>, {count}>;")
+        groups = self._whole() if len(self.kernels) == 1 else self._side_by_side()
+        sizes = ", ".join(map(str, self.sizes))
+        main = [f"@compute @workgroup_size({sizes})",
+                "fn main(@builtin(workgroup_id) group: vec3<u32>, "
+                "@builtin(local_invocation_id) local: vec3<u32>) {"]  # fmt: skip
+        main += self.zeros.values()
+        source = [*head, *self.shared, *self.helpers.values(), *main, *self.lines, "}", ""]
+        bound = tuple([int(p.arg) for p in params])
+        return Text("\n".join(source), bound, groups, self.sizes)
 
-    def _name(self, u: UOp) -> str:
-        if u.op is ops.CONST:
-            return self._literal(u.arg, u.dtype)
-        return self.text[u]
+    def _whole(self) -> tuple[UOp, ...]:
+        """The only kernel, along the axes of the grid. The number of workgroups along each."""
+        grid = _grid(self.kernels[0])[::-1]
+        for r, letter in zip(grid, _LANES, strict=False):
+            self._count(r, f"i32(group.{letter})")
+        self._kernel(0)
+        return tuple([r.src[0] for r in grid])
 
-    def _let(self, u: UOp) -> str | None:
-        if u.op is ops.BARRIER:
-            stored = u.src[0].src[0].src[0]
-            return "storageBarrier();" if stored.op is ops.ARG else "workgroupBarrier();"
-        text = self._expression(u)
-        depth = 1 + max((self.depth.get(s, 0) for s in u.src), default=0)
-        if self.uses.get(u, 0) <= 1 and depth < _DEPTH and u.op not in _ONCE:
-            self.text[u], self.depth[u] = f"({text})" if " " in text else text, depth
-            return None
-        self.text[u] = self._fresh("v")
-        self.depth[u] = 0
-        return f"let {self.text[u]} = {text};"
+    def _side_by_side(self) -> tuple[UOp, ...]:
+        """Each kernel in workgroups of its own, one after another along one axis."""
+        start = 0
+        for n, kernel in enumerate(self.kernels):
+            grid = _grid(kernel)
+            groups = math.prod(count_of(r) or 1 for r in grid)
+            known = dict(self.names)
+            inside = [f"group.x >= {start}u"] if start else []
+            inside.append(f"group.x < {start + groups}u")
+            inside += [f"local.{_LANES[a]} < {n}u" for a, n in enumerate(workgroup_of(kernel))
+                       if n < self.sizes[a]]  # fmt: skip
+            self._out(f"if ({' && '.join(inside)}) {{")
+            self.depth += 1
+            rest = groups
+            for r in grid:
+                size = count_of(r) or 1
+                rest //= size
+                self._count(r, f"i32((group.x - {start}u) / {rest}u % {size}u)")
+            self._kernel(n)
+            self.depth -= 1
+            self._out("}")
+            self.names, self.declared, self.vectors = known, set(), {}
+            start += groups
+        return (const(start, dtypes.index),)
 
-    def _init(self, u: UOp) -> str:
-        from anneal.lowering.kernels import identity
+    def _kernel(self, n: int) -> None:
+        self.local = local_axes(self.kernels[n])
+        for r, axis in self.local.items():
+            self._count(r, f"i32(local.{_LANES[axis]})")
+        self._all(self.instructions[n])
 
-        self.text[u] = self._fresh("acc")
-        start = self._literal(identity(u.arg[0], u.dtype), u.dtype)
-        return f"var {self.text[u]} = {start};"
+    def _count(self, r: UOp, text: str) -> None:
+        self.names[r] = self._fresh("r")
+        self._out(f"let {self.names[r]} = {text};  // {name_of(r)}")
 
-    def _part(self, u: UOp) -> str:
-        self.part[u] = self._fresh("part")
-        return f"var {self.part[u]} = {self._literal(0, u.dtype)};"
+    # -- memory -------------------------------------------------------------------------------
 
-    def _join(self, u: UOp) -> str:
-        return self._folded(u, self.text[u], self.part.pop(u))
+    def _places(self) -> list[tuple[Place, int]]:
+        """Every access, with its lanes."""
+        found: list[tuple[Place, int]] = []
+        todo = [i for body in self.instructions for i in body]
+        while todo:
+            i = todo.pop()
+            if isinstance(i, Let) and i.place:
+                found.append((i.place, 1 if i.place.step == 0 else width_of(i.node)))
+            elif isinstance(i, Put):
+                found.append((i.place, self._lanes_by(i)))
+            elif isinstance(i, Loop):
+                todo += i.body
+        return found
 
-    def _block(self, r: UOp, length: int) -> str:
-        start = f"s{r.arg[0]}"
-        return f"for (var {start} = 0; {start} < {self._name(r.src[0])}; {start} += {length}) {{"
+    def _wide_memory(self) -> frozenset[UOp]:
+        """The memory that is an array of vec4: some vectors, or all four elements of one that are
+        read one by one, and all of them at multiples of four."""
+        some: set[UOp] = set()
+        never: set[UOp] = set()
+        parts: dict[tuple[UOp, UOp | None, int], set[int]] = {}
+        for place, lanes in self._places():
+            if lanes == 1:
+                if _begins_a_vector(place):
+                    lane = place.offset % _WIDE
+                    parts.setdefault((place.memory, place.base, place.offset - lane),
+                                     set()).add(lane)
+            elif place.step == 1 and place.offset % _WIDE == 0 and _begins_a_vector(place):
+                some.add(place.memory)
+            else:
+                never.add(place.memory)
+        some.update(memory for (memory, *_), lanes in parts.items() if len(lanes) == _WIDE)
+        return frozenset(u for u in some - never if u.dtype.itemsize == 4)
 
-    def _loop(self, r: UOp, length: int = 0) -> str:
-        name = self.text[r] = f"r{r.arg[0]}"
-        start, end = "0", self._name(r.src[0])
-        if length:  # of a block
-            start = f"s{r.arg[0]}"
-            whole = int(r.src[0].arg) % length == 0
-            end = f"{start} + {length}" if whole else f"min({start} + {length}, {end})"
-        return f"for (var {name} = {start}; {name} < {end}; {name}++) {{"
+    def _stored(self, memory: UOp) -> str:
+        one = "u32" if memory.dtype is dtypes.bool_ else self._type(memory.dtype, 1)
+        return f"vec4<{one}>" if memory in self.wide else one
 
-    def _if(self, u: UOp) -> str:
-        return f"if ({self._condition(u)}) {{"
+    def _memory(self, i: Memory) -> None:
+        if i.node in self.declared:
+            return
+        self.declared.add(i.node)
+        name = self.names[i.node] = self._fresh("s")
+        size = int(size_of(i.node).arg)
+        count = -(-size // _WIDE) if i.node in self.wide else size
+        space = "<workgroup>" if i.space == "workgroup" else ""
+        line = f"var{space} {name}: array<{self._stored(i.node)}, {count}>;"
+        if space:
+            self.shared.append(line)
+        else:
+            self.private.add(i.node)
+            self.lines.insert(0, f"  {line}")
 
-    def _condition(self, u: UOp) -> str:
-        """A conjunction of comparisons of counters with constants."""
-        text = [self._condition(s) if s.op in ops.BINARY else self._name(s) for s in u.src]
-        return f"{text[0]} {'&&' if u.op is ops.AND else '=='} {text[1]}"
+    def _index(self, place: Place, more: int = 0) -> str:
+        offset = place.offset + more
+        if place.base is None:
+            return str(offset)
+        base = _bare(self._value(place.base, 1))
+        return f"{base} + {offset}" if offset > 0 else f"{base} - {-offset}" if offset else base
 
-    def _end(self, r: UOp) -> str:
-        return "}"
+    def _element(self, place: Place, lane: int) -> str:
+        """The text of one lane's element."""
+        name = self.names[place.memory]
+        if place.base is not None and width_of(place.base) > 1:
+            at = f"{self._value(place.base, _WIDE)}.{_LANES[lane]} + {place.offset}"
+        else:
+            at = self._index(place, lane * place.step)
+        if place.memory in self.wide:
+            return f"{name}[{_grouped(at)} >> 2u][{_grouped(at)} & 3]"
+        return f"{name}[{at}]"
 
-    def _fold(self, u: UOp) -> str:
-        return self._folded(u, self.part.get(u, self.text[u]), self._name(u.src[0]))
+    def _load(self, u: UOp, place: Place) -> str:
+        lanes = width_of(u)
+        scattered = place.base is not None and width_of(place.base) > 1
+        own = lanes if place.step or scattered else 1
+        if own == 1 and place.memory in self.read_only_vectors and _begins_a_vector(place):
+            text = self._part_of_a_vector(place)
+        elif own == 1:
+            text = self._element(place, 0)
+        elif place.memory in self.wide and not scattered:
+            text = f"{self.names[place.memory]}[{_grouped(self._index(place))} >> 2u]"
+        else:
+            parts = ", ".join(self._element(place, n) for n in range(own))
+            stored = "u32" if u.dtype is dtypes.bool_ else self._type(u.dtype, 1)
+            text = f"vec4<{stored}>({parts})"
+        if u.dtype is dtypes.bool_:
+            zero = "0u" if own == 1 else "vec4<u32>(0u)"
+            text = f"{text} != {zero}"
+        name = self._let(text)
+        if own < lanes:
+            name = f"{self._type(u.dtype, lanes)}({name})"
+        if len(u.src) > 2:
+            gate, other = self._value(u.src[2], lanes), self._value(u.src[3], lanes)
+            name = f"select({other}, {name}, {_bare(gate)})"
+        return name if "(" not in name else self._kept(u, name)
 
-    def _folded(self, u: UOp, acc: str, value: str) -> str:
-        return f"{acc} = {self._binary(_FOLDS[u.arg[0]], u.dtype, acc, value)};"
+    def _part_of_a_vector(self, place: Place) -> str:
+        """An element of a vector that is read whole, once in each loop."""
+        lane = place.offset % _WIDE
+        key = (place.memory, place.base, place.offset - lane)
+        if key not in self.vectors:
+            at = self._index(place, -lane)
+            self.vectors[key] = self._let(f"{self.names[place.memory]}[{_grouped(at)} >> 2u]")
+        return f"{self.vectors[key]}.{_LANES[lane]}"
 
-    def combined(self, how: str, dtype: DType) -> str:
-        """Two lanes' values, `a` and `b`, as one."""
-        return self._binary(_FOLDS[how], dtype, "a", "b")
+    def _lanes_by(self, i: Put) -> int:
+        return max((count_of(r) or 1 for r in i.by if kind_of(r) == "vector"), default=1)
 
-    def _store(self, u: UOp) -> str:
-        value = self._name(u.src[2])
-        memory = u.src[0]
-        if u.src[2].dtype is dtypes.bool_ and memory.op is ops.ARG:
-            value = f"select(0u, 1u, {value})"
-        text = f"{self.memory(memory)}[{self._name(u.src[1])}] = {value};"
-        return f"if ({self._name(u.src[3])}) {{ {text} }}" if u.src[3:] else text
+    def _put(self, i: Put) -> None:
+        lanes, place = self._lanes_by(i), i.place
+        value = _bare(self._value(i.value, lanes))
+        if i.value.dtype is dtypes.bool_:
+            ones = ("0u", "1u") if lanes == 1 else ("vec4<u32>(0u)", "vec4<u32>(1u)")
+            value = f"select({ones[0]}, {ones[1]}, {value})"
+        whole = place.memory in self.wide and not (i.gate is not None and width_of(i.gate) > 1)
+        if lanes > 1 and not whole:
+            value = self._let(value)
+        idle = [f"local.{_LANES[a]} == 0u" for r, a in self.local.items()
+                if not any(q in i.by for q, b in self.local.items() if a == b)]  # fmt: skip
+        idle = [] if place.memory in self.private else list(dict.fromkeys(idle))
+        wide = place.memory in self.wide and lanes > 1
+        gate = self._value(i.gate, width_of(i.gate)) if i.gate is not None else None
+        each = i.gate is not None and width_of(i.gate) > 1
+        if wide and not each:
+            target = f"{self.names[place.memory]}[{_grouped(self._index(place))} >> 2u]"
+            return self._write(target, value, [*idle, *([gate] if gate else [])])
+        for n in range(lanes):
+            lane = f".{_LANES[n]}" if lanes > 1 else ""
+            on = [f"{gate}.{_LANES[n]}" if each else gate] if gate else []
+            self._write(self._element(place, n), value + lane, [*idle, *on])
+        return None
 
-    def memory(self, u: UOp) -> str:
-        if u.op is ops.ARG:
-            return f"b{u.arg[0]}"
-        return f"{'p' if u.op is ops.REGISTERS else 'w'}{u.arg[0]}"
+    def _write(self, target: str, value: str, conditions: Sequence[str | None]) -> None:
+        text = f"{target} = {value};"
+        on = [_grouped(c) for c in conditions if c]
+        test = _bare(" && ".join(on)) if len(on) == 1 else " && ".join(on)
+        self._out(f"if ({test}) {{ {text} }}" if on else text)
 
-    def _helper(self, name: str) -> str:
-        self.helpers[name] = None
+    # -- text ---------------------------------------------------------------------------------
+
+    def _out(self, line: str) -> None:
+        self.lines.append("  " * self.depth + line)
+
+    def _fresh(self, prefix: str = "v") -> str:
+        self.count += 1
+        return f"{prefix}{self.count}"
+
+    def _let(self, text: str) -> str:
+        name = self._fresh()
+        self._out(f"let {name} = {text};")
         return name
 
-    def _expression(self, u: UOp) -> str:
-        if u.op is ops.LOAD:
-            text = f"{self.memory(u.src[0])}[{self._name(u.src[1])}]"
-            stored = u.dtype is dtypes.bool_ and u.src[0].op is ops.ARG
-            return f"{text} != 0u" if stored else text
-        src = [self._name(s) for s in u.src]
-        if u.op is ops.GROUP:
-            self.groups[u.arg, u.dtype] = None
-            self.combined(u.arg, u.dtype)  # for its helpers
-            return f"{u.arg}_of_{type_of(u.dtype)}({src[0]}, {src[1]})"
+    def _unknown_zero(self, kind: str) -> str:
+        """A zero that no driver knows to be one: they see through variables that are never
+        written."""
+        name = f"zero_{kind}"
+        if name not in self.zeros:
+            self.zeros[name] = f"  let {name} = {kind}(arrayLength(&b0) == 0u);"
+        return name
+
+    def _kept(self, u: UOp, text: str) -> str:
+        """The value of a node as a name, or as it is where it is short and wanted once."""
+        if (self.list, u) in self.once and len(text) <= _LINE:
+            return f"({text})" if _is_compound(text) else text
+        return self._let(text)
+
+    def _type(self, dtype: DType, lanes: int) -> str:
+        one = _TYPES.get(dtype)
+        if one is None:
+            known = ", ".join(sorted(d.name for d in SUPPORTED))
+            raise TypeError(f"webgpu has no {dtype}: it computes {known}; cast with x.astype(...), "
+                            "or run on the interpreter (ANNEAL_DEVICE=interpreter)")
+        return one if lanes == 1 else f"vec{lanes}<{one}>"
+
+    def _value(self, u: UOp, lanes: int) -> str:
+        kind = self._type(u.dtype, lanes)
+        if u.op is ops.CONST:
+            text = _literal(u.arg, u.dtype)
+            return text if lanes == 1 else f"{kind}({text})"
+        if u.op is ops.RANGE and kind_of(u) == "vector":
+            return f"vec{lanes}<i32>({', '.join(map(str, range(lanes)))})"
+        text = self.names[u]
+        return text if width_of(u) == lanes else f"{kind}({_bare(text)})"
+
+    def _all(self, instructions: Sequence[Instruction]) -> None:
+        for i in instructions:
+            self.list = id(instructions)
+            if isinstance(i, Let):
+                self.names[i.node] = (self._load(i.node, i.place) if i.place
+                                      else self._kept(i.node, self._node(i.node)))
+            elif isinstance(i, Put):
+                self._put(i)
+            elif isinstance(i, Loop):
+                self._loop(i)
+            elif isinstance(i, Across):
+                self.names[i.node] = self._across(i)
+            elif isinstance(i, Barrier):
+                self._out("storageBarrier();")
+                self._out("workgroupBarrier();")
+            else:
+                self._memory(i)
+
+    # -- loops --------------------------------------------------------------------------------
+
+    def _loop(self, i: Loop) -> None:
+        for m in i.reductions if i.first else ():
+            lanes = width_of(m)
+            self.names[m] = self._fresh("acc")
+            start = _literal(identity_of(m), m.dtype)
+            kind = self._type(m.dtype, lanes)
+            self._out(f"var {self.names[m]} = {start if lanes == 1 else f'{kind}({start})'};")
+        name = self.names[i.range] = self._fresh("r")
+        size = count_of(i.range)
+        bound = str(size) if size is not None else self._value(i.range.src[0], 1)
+        if size is not None and size > _FEW:
+            bound = f"{size} + {self._unknown_zero('i32')}"
+        self._out(f"for (var {name} = 0; {name} < {bound}; {name}++) {{  // {name_of(i.range)}")
+        self.depth += 1
+        outside, self.vectors = self.vectors, dict(self.vectors)
+        self._all(i.body)
+        for f in i.folds:
+            self._fold(f)
+        self.vectors = outside
+        self.depth -= 1
+        self._out("}")
+
+    def _fold(self, f: Fold) -> None:
+        acc, lanes = self.names[f.node], width_of(f.node)
+        values = [self._value(v, lanes) for v in f.values]
+        if len(values) == 2:
+            self._out(f"{acc} = {acc} + {values[0]} * {values[1]};")
+        else:
+            how = _FOLDS[f.node.arg[0]]
+            self._out(f"{acc} = {self._binary(how, f.node.dtype, lanes, acc, values[0])};")
+
+    def _across(self, i: Across) -> str:
+        dtype, how = i.node.dtype, _FOLDS[i.node.arg[0]]
+        if kind_of(i.range) == "vector":
+            x = self._let(self._value(i.partial, _WIDE))
+            low, high = (self._let(self._binary(how, dtype, 1, f"{x}.{a}", f"{x}.{b}"))
+                         for a, b in ("xz", "yw"))  # fmt: skip
+            return self._let(self._binary(how, dtype, 1, low, high))
+        return self._across_workgroup(i, how, dtype)
+
+    def _across_workgroup(self, i: Across, how: ops.Op, dtype: DType) -> str:
+        """A tree over memory of the workgroup, of which every invocation gets the root."""
+        n, lanes = count_of(i.range) or 1, width_of(i.node)
+        axis, x = self.local[i.range], _bare(self._value(i.partial, lanes))
+        others = [a for a in range(3) if a != axis and self.sizes[a] > 1]
+        row = [f"i32(local.{_LANES[a]}) * {n * math.prod(self.sizes[b] for b in others if b < a)}"
+               for a in others]  # fmt: skip
+        name = f"{how.name.lower()}_{n}_{self._type(dtype, 1)}{f'x{lanes}' if lanes > 1 else ''}"
+        if name not in self.helpers:
+            text = self._tree(name, n, how, dtype, lanes)  # which may need functions of its own
+            self.helpers[name] = text
+        return self._let(f"{name}({x}, i32(local.{_LANES[axis]}), {' + '.join(row) or '0'})")
+
+    def _tree(self, name: str, n: int, how: ops.Op, dtype: DType, lanes: int) -> str:
+        """A function of each invocation's value, its lane, and where its lanes' memory begins."""
+        kind, array = self._type(dtype, lanes), f"{name}_lanes"
+        self.shared.append(f"var<workgroup> {array}: array<{kind}, {math.prod(self.sizes)}>;")
+        lines = [f"fn {name}(x: {kind}, lane: i32, first: i32) -> {kind} {{",
+                 "  workgroupBarrier();", f"  {array}[first + lane] = x;",
+                 "  workgroupBarrier();"]  # fmt: skip
+        step = 1 << max((n - 1).bit_length() - 1, 0)
+        while step >= 1 and n > 1:
+            both = self._binary(how, dtype, lanes, f"{array}[first + lane]",
+                                f"{array}[first + lane + {step}]")  # fmt: skip
+            inside = f"lane < {step}" + (f" && lane + {step} < {n}" if 2 * step > n else "")
+            lines += [f"  if ({inside}) {{ {array}[first + lane] = {both}; }}",
+                      "  workgroupBarrier();"]  # fmt: skip
+            step //= 2
+        return "\n".join([*lines, f"  return {array}[first];", "}"])
+
+    # -- operations ---------------------------------------------------------------------------
+
+    def _call(self, name: str, dtype: DType, lanes: int, *src: str) -> str:
+        """A call of one of the module's own functions, of a type."""
+        kind = self._type(dtype, lanes)
+        own = f"{name}_{self._type(dtype, 1)}{f'x{lanes}' if lanes > 1 else ''}"
+        if own not in self.helpers:
+            unsigned = self._type(dtypes.uint32, lanes)
+            parameters = ", ".join(f"{a}: {kind}" for a, _ in zip("ab", src, strict=False))
+            body = _FUNCTIONS[name].replace("T", kind).replace("U", unsigned)
+            self.helpers[own] = f"fn {own}({parameters}) -> {kind} {{ {body} }}"
+        return f"{own}({', '.join(map(_bare, src))})"
+
+    def _node(self, u: UOp) -> str:
+        lanes = width_of(u)
+        src = [self._value(s, lanes) for s in u.src]
+        of, kind = u.src[0].dtype, self._type(u.dtype, lanes)
+        if u.op is ops.OPAQUE:
+            return self._opaque(u, lanes, src[0])
         if u.op is ops.WHERE:
-            return f"select({src[2]}, {src[1]}, {src[0]})"
+            return f"select({_bare(src[2])}, {_bare(src[1])}, {_bare(src[0])})"
         if u.op is ops.CAST:
-            return self._cast(u, src[0])
+            return self._cast(of, u.dtype, lanes, src[0])
         if u.op is ops.BITCAST:
-            return f"bitcast<{type_of(u.dtype)}>({src[0]})"
+            return f"bitcast<{kind}>({_bare(src[0])})"
         if u.op is ops.NOT:
             return f"!{src[0]}" if u.dtype is dtypes.bool_ else f"~{src[0]}"
         if u.op is ops.NEG:
-            return f"-{src[0]}" if u.dtype.kind != "u" else f"(~{src[0]} + 1u)"
+            one = _splat("1u", lanes, "u32")
+            return f"-{src[0]}" if u.dtype.kind != "u" else f"~{src[0]} + {one}"
         if u.op in _CALLS:
-            return f"{_CALLS[u.op]}({src[0]})"
-        if u.op in _OURS and u.dtype.is_float:
-            return self._ours(u, src)
+            return f"{_CALLS[u.op]}({_bare(src[0])})"
         if u.op in (ops.FLOORDIV, ops.MOD):
-            return self._division(u, src)
+            return self._division(u, lanes, *src)
         if u.op in (ops.SHL, ops.SHR):
-            return self._shift(u, src)
+            return self._shift(u, lanes, *src)
         if u.op is ops.NE:
             return f"!({src[0]} == {src[1]})"
-        if u.op is ops.LT and u.src[0].dtype is dtypes.bool_:
-            return f"(!{src[0]}) & {src[1]}"
-        return self._binary(u.op, u.src[0].dtype, *src)
+        if u.op is ops.LT and of is dtypes.bool_:
+            return f"!{src[0]} & {src[1]}"
+        return self._binary(u.op, of, lanes, *src)
 
-    def _binary(self, op: ops.Op, dtype: DType, a: str, b: str) -> str:
+    def _opaque(self, u: UOp, lanes: int, x: str) -> str:
+        """The same bits, by an exclusive or with a zero that no driver knows."""
+        kind, bits = self._type(u.dtype, lanes), self._type(dtypes.uint32, lanes)
+        if u.dtype is not dtypes.float32:
+            raise NotImplementedError(f"an OPAQUE {u.dtype}")
+        zero = _splat(self._unknown_zero("u32"), lanes, "u32")
+        return f"bitcast<{kind}>(bitcast<{bits}>({_bare(x)}) ^ {zero})"
+
+    def _binary(self, op: ops.Op, dtype: DType, lanes: int, a: str, b: str) -> str:
         if dtype is dtypes.bool_ and op in _LOGICAL:
             return f"{a} {_LOGICAL[op]} {b}"
         if op in (ops.MAX, ops.MIN):
             name = "max" if op is ops.MAX else "min"
             if dtype.is_float:
-                name = self._helper(f"{name}_{type_of(dtype)}")
-            return f"{name}({a}, {b})"
+                return self._call(name, dtype, lanes, a, b)
+            return f"{name}({_bare(a)}, {_bare(b)})"
         if op in _INFIX:
             return f"{a} {_INFIX[op]} {b}"
-        raise NotImplementedError(f"WGSL has no {op}")
+        raise NotImplementedError(f"WGSL has no {op} of {dtype}")
 
-    def _ours(self, u: UOp, src: list[str]) -> str:
-        name = _OURS[u.op]
-        for needed in _NEEDS.get(name, (name,)):
-            self._helper(needed)
-        if u.dtype is dtypes.float32:
-            return f"{name}({', '.join(src)})"
-        return f"{type_of(u.dtype)}({name}({', '.join(f'f32({s})' for s in src)}))"
+    def _division(self, u: UOp, lanes: int, a: str, b: str) -> str:
+        """Floored, 0 where the divisor is."""
+        quotient = u.op is ops.FLOORDIV
+        if u.dtype.is_float:
+            return self._remainder(u, lanes, a, b)
+        if lo(u.src[0]) >= 0 and lo(u.src[1]) > 0 or u.dtype.kind == "u" and not quotient:
+            return f"{a} {'/' if quotient else '%'} {b}"
+        name = "floordiv" if quotient else "mod"
+        return self._call(name if u.dtype.kind == "i" else "udiv", u.dtype, lanes, a, b)
 
-    def _division(self, u: UOp, src: list[str]) -> str:
-        plain = bounds(u.src[0])[0] >= 0 and bounds(u.src[1])[0] > 0
-        if plain:
-            return f"{src[0]} {'/' if u.op is ops.FLOORDIV else '%'} {src[1]}"
-        kind = "floordiv" if u.op is ops.FLOORDIV else "mod"
-        return f"{self._helper(f'{kind}_{type_of(u.dtype)}')}({src[0]}, {src[1]})"
+    def _remainder(self, u: UOp, lanes: int, a: str, b: str) -> str:
+        """Floored, lane by lane."""
+        self.helpers["fmod"] = _FMOD
+        one, kind = self._type(u.dtype, 1), self._type(u.dtype, lanes)
+        if lanes == 1:
+            return f"{one}(fmod(f32({a}), f32({b})))"
+        a, b = self._let(a), self._let(b)
+        parts = ", ".join(f"{one}(fmod(f32({a}.{n}), f32({b}.{n})))" for n in _LANES[:lanes])
+        return f"{kind}({parts})"
 
-    def _shift(self, u: UOp, src: list[str]) -> str:
-        lo, hi = bounds(u.src[1])
-        sign = "<<" if u.op is ops.SHL else ">>"
-        if lo >= 0 and hi < 32:
-            return f"{src[0]} {sign} u32({src[1]})"
-        name = "shl" if u.op is ops.SHL else "shr"
-        return f"{self._helper(f'{name}_{type_of(u.dtype)}')}({src[0]}, {src[1]})"
+    def _shift(self, u: UOp, lanes: int, a: str, b: str) -> str:
+        by = u.src[1]
+        if by.op is ops.CONST and 0 <= int(by.arg) < 32:
+            sign, count = "<<" if u.op is ops.SHL else ">>", _splat(f"{by.arg}u", lanes, "u32")
+            return f"{a} {sign} {count}"
+        signed = u.op is ops.SHR and u.dtype.kind == "i"
+        name = "shl" if u.op is ops.SHL else "sar" if signed else "shr"
+        return self._call(name, u.dtype, lanes, a, b)
 
-    def _cast(self, u: UOp, x: str) -> str:
-        old, new = u.src[0].dtype, u.dtype
+    def _cast(self, old: DType, new: DType, lanes: int, x: str) -> str:
+        kind = self._type(new, lanes)
         if new is dtypes.bool_:
-            return f"!({x} == {self._literal(0, old)})"
+            return f"!({x} == {self._type(old, lanes)}(0))"
         if old.is_float and new.is_int:
-            return f"{self._helper(f'to_{type_of(new)}')}(f32({x}))"
-        return x if type_of(old) == type_of(new) else f"{type_of(new)}({x})"
-
-    def _literal(self, value: bool | int | float, dtype: DType) -> str:
-        if dtype.kind == "b":
-            return "true" if value else "false"
-        if dtype is dtypes.uint32:
-            return f"{int(value)}u"
-        if dtype.is_int:
-            return "i32(-2147483647 - 1)" if value == -(1 << 31) else f"{int(value)}"
-        value = float(value)
-        if value != value or value in (float("inf"), float("-inf")) or value == 0 and \
-                str(value)[0] == "-":  # fmt: skip
-            (bits,) = struct.unpack("I", struct.pack("f", value))
-            text = f"bitcast<f32>(0x{bits:08x}u)"
-            return text if dtype is dtypes.float32 else f"f16({text})"
-        return f"{value!r}{'h' if dtype is dtypes.float16 else 'f'}"
+            wide = self._type(dtypes.float32, lanes)
+            own = f"to_{self._type(new, 1)}{f'x{lanes}' if lanes > 1 else ''}"
+            top, most = (("2147483648.0f", "2147483647") if new.kind == "i" else
+                         ("4294967296.0f", "4294967295u"))  # fmt: skip
+            self.helpers[own] = (
+                f"fn {own}(x: {wide}) -> {kind} {{ return select({kind}(0), select({kind}(x), "
+                f"{kind}({most}), x >= {wide}({top})), x == x); }}")
+            return f"{own}({_bare(x) if old is dtypes.float32 else f'{wide}({_bare(x)})'})"
+        return x if self._type(old, lanes) == kind else f"{kind}({_bare(x)})"
 
 
-def _group(how: str, dtype: DType, combined: str) -> str:
-    """A function that gives every lane all lanes' values combined, in a tree."""
-    t = type_of(dtype)
-    array = f"{how}_lanes_{t}"
-    return f"""var<workgroup> {array}: array<{t}, {LANES}>;
-fn {how}_of_{t}(x: {t}, lane: i32) -> {t} {{
-  workgroupBarrier();
-  {array}[lane] = x;
-  workgroupBarrier();
-  for (var n = {LANES // 2}; n > 0; n = n / 2) {{
-    if (lane < n) {{
-      let a = {array}[lane];
-      let b = {array}[lane + n];
-      {array}[lane] = {combined};
-    }}
-    workgroupBarrier();
-  }}
-  return {array}[0];
-}}"""
+# What WGSL leaves open, or drivers get wrong: of T, and U its unsigned integers. Shifts count in T.
+_FUNCTIONS = {
+    "max": "return select(select(b, a, a > b), a, !(a == a));",
+    "min": "return select(select(b, a, a < b), a, !(a == a));",
+    "udiv": "return select(a / b, T(0), b == T(0));",
+    "floordiv": "let q = a / b; let r = a % b; "
+                "let q0 = select(q, q - T(1), ((r ^ b) < T(0)) & (r != T(0))); "
+                "return select(q0, T(0), b == T(0));",
+    "mod": "let r = a % b; return select(r, r + b, ((r ^ b) < T(0)) & (r != T(0)));",
+    "shl": "return select(a << min(U(b), U(31u)), T(0), U(b) > U(31u));",
+    "shr": "return select(a >> min(U(b), U(31u)), T(0), U(b) > U(31u));",
+    "sar": "return a >> min(U(b), U(31u));",
+}  # fmt: skip
 
 
-def _nan_safe(name: str, t: str) -> str:
-    return (f"fn {name}_{t}(a: {t}, b: {t}) -> {t} {{\n"
-            f"  if (!(a == a)) {{ return a; }}\n  if (!(b == b)) {{ return b; }}\n"
-            f"  return {name}(a, b);\n}}")  # fmt: skip
+def _is_compound(text: str) -> bool:
+    """Whether operators stand outside of all parentheses, or a sign before it."""
+    depth = 0
+    for c in text:
+        depth += (c in "([") - (c in ")]")
+        if c == " " and depth == 0:
+            return True
+    return text[0] in "-~!"
 
 
-# What WGSL's own functions get wrong on common drivers: NaN in max and min, exp and log off by many
-# ulp, tanh near 0, sin and cos of large numbers, division that truncates, shifts beyond the width.
-#
-# WGSL lets a compiler rearrange sums and products: one computes (a + b) - a as b, and x + y + 1 as
-# x + 1 + y. Where a text relies on the order, keep_ hides a value behind an exclusive or with a
-# zero that only the running kernel knows.
-#
-# exp and log: range reduction and polynomials after W. J. Cody and W. Waite, Software Manual for
-# the Elementary Functions, 1980. sin and cos: reduction after M. Payne and R. Hanek, Radian
-# Reduction for Trigonometric Functions, 1983, in integers, so no float is rearranged.
-# pow: logarithm and product in pairs of floats (T. J. Dekker, A Floating-Point Technique for
-# Extending the Available Precision, 1971). The first of a pair is cut to 12 bits by masking, so
-# products of firsts are exact, and no compiler can cancel the cut as it cancels (a + b) - a.
-_HELPERS = {
-    "max_f32": _nan_safe("max", "f32"), "min_f32": _nan_safe("min", "f32"),
-    "max_f16": _nan_safe("max", "f16"), "min_f16": _nan_safe("min", "f16"),
-    "keep_": """var<private> zero_: u32;
-fn keep_(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) ^ zero_); }""",
-    "exp_": """fn exp_(x: f32) -> f32 {
-  if (!(x == x)) { return x; }
-  if (x > 88.8f) { return bitcast<f32>(0x7f800000u); }
-  if (x < -104.0f) { return 0.0f; }
-  let n = floor(x * 1.44269504f + 0.5f);
-  let r = keep_(x - n * 0.693359375f) + n * 2.12194440e-4f;
-  var p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  let y = keep_(p * r * r + r) + 1.0f;
-  let half = i32(n) >> 1u;
-  let rest = i32(n) - half;
-  return y * bitcast<f32>(u32(half + 127) << 23u) * bitcast<f32>(u32(rest + 127) << 23u);
-}""",
-    "logm_": """fn logm_(m: f32, f: f32) -> f32 {
-  let z = m * m;
-  var p = 7.0376836292e-2f;
-  p = p * m - 1.1514610310e-1f;
-  p = p * m + 1.1676998740e-1f;
-  p = p * m - 1.2420140846e-1f;
-  p = p * m + 1.4249322787e-1f;
-  p = p * m - 1.6668057665e-1f;
-  p = p * m + 2.0000714765e-1f;
-  p = p * m - 2.4999993993e-1f;
-  p = p * m + 3.3333331174e-1f;
-  var y = m * z * p;
-  y = y + f * -2.12194440e-4f;
-  y = y - 0.5f * z;
-  return (m + y) + f * 0.693359375f;
-}""",
-    "log_": """fn log_(v: f32) -> f32 {
-  if (!(v >= 0.0f)) { return bitcast<f32>(0x7fc00000u); }
-  if (v == 0.0f) { return bitcast<f32>(0xff800000u); }
-  if (v > 3.4028234e38f) { return v; }
-  var x = v;
-  var e = 0;
-  if (x < 1.17549435e-38f) { x = x * 8388608.0f; e = -23; }
-  let bits = bitcast<u32>(x);
-  e = e + i32(bits >> 23u) - 126;
-  var m = bitcast<f32>((bits & 0x007fffffu) | 0x3f000000u);
-  if (m < 0.707106781f) { e = e - 1; m = m + m - 1.0f; } else { m = m - 1.0f; }
-  return logm_(keep_(m), f32(e));
-}""",
-    "log1p_": """fn log1p_(x: f32) -> f32 {
-  if (!(x > -1.0f)) { return bitcast<f32>(select(0x7fc00000u, 0xff800000u, x == -1.0f)); }
-  if (x > 3.4028234e38f) { return x; }
-  if (abs(x) < 1.0e-7f) { return x; }
-  let whole = bitcast<u32>(1.0f + x);
-  let e = (i32(whole + 0x004afb0du) >> 23u) - 127;
-  let scale = bitcast<f32>(u32(127 - min(e, 126)) << 23u);
-  let rest = bitcast<f32>(u32(127 - e + min(e, 126)) << 23u);
-  let m = keep_(scale * rest - 1.0f) + x * scale * rest;
-  return logm_(m, f32(e));
-}""",
-    "turn_": """fn high_(a: u32, b: u32) -> u32 {
-  let low = (a & 0xffffu) * (b & 0xffffu);
-  let one = (a >> 16u) * (b & 0xffffu) + (low >> 16u);
-  let two = (a & 0xffffu) * (b >> 16u) + (one & 0xffffu);
-  return (a >> 16u) * (b >> 16u) + (one >> 16u) + (two >> 16u);
-}
-fn turn_word_(i: u32) -> u32 {
-  var word = select(0u, 0xa2f9836eu, i == 1u);
-  word = select(word, 0x4e441529u, i == 2u);
-  word = select(word, 0xfc2757d1u, i == 3u);
-  word = select(word, 0xf534ddc0u, i == 4u);
-  word = select(word, 0xdb629599u, i == 5u);
-  word = select(word, 0x3c439041u, i == 6u);
-  return select(word, 0xfe5163abu, i == 7u);
-}
-fn turn_(x: f32) -> vec2<f32> {
-  let bits = bitcast<u32>(x) & 0x7fffffffu;
-  if (bits < 0x3f490fdbu) { return vec2<f32>(x, 0.0f); }
-  if (bits >= 0x7f800000u) { return vec2<f32>(bitcast<f32>(0x7fc00000u), 0.0f); }
-  let place = (bits >> 23u) - 120u;
-  let i = place >> 5u;
-  let by = place & 31u;
-  let w0 = turn_word_(i);
-  let w1 = turn_word_(i + 1u);
-  let w2 = turn_word_(i + 2u);
-  let w3 = turn_word_(i + 3u);
-  let a = (w0 << by) | ((w1 >> 1u) >> (31u - by));
-  let b = (w1 << by) | ((w2 >> 1u) >> (31u - by));
-  let c = (w2 << by) | ((w3 >> 1u) >> (31u - by));
-  let m = (bits & 0x007fffffu) | 0x00800000u;
-  let middle = m * b;
-  let low = middle + high_(m, c);
-  let top = m * a + high_(m, b) + select(0u, 1u, low < middle);
-  let fraction = (top << 2u) | (low >> 30u);
-  let above = fraction >> 31u;
-  let flip = 0u - above;
-  let f0 = fraction ^ flip;
-  let f1 = (low << 2u) ^ flip;
-  let short = f0 == 0u;
-  let n = countLeadingZeros(select(f0, f1, short)) & 31u;
-  let next = select(f1, 0u, short);
-  let lead = (select(f0, f1, short) << n) | ((next >> 1u) >> (31u - n));
-  let first = f32(lead >> 8u);
-  let last = f32(lead & 0xffu) * 0.00390625f;
-  let scale = bitcast<f32>((127u - 24u - n - select(0u, 32u, short)) << 23u);
-  let r = (first * 1.57079637f + (last * 1.57079637f - first * 4.37113883e-8f)) * scale;
-  let negative = (bitcast<u32>(x) >> 31u) == 1u;
-  let quarter = ((top >> 30u) + above) & 3u;
-  let turns = select(quarter, (4u - quarter) & 3u, negative);
-  return vec2<f32>(select(r, -r, negative != (above == 1u)), f32(turns));
-}
-fn sine_(r: f32) -> f32 {
-  let z = r * r;
-  return ((-1.9515295891e-4f * z + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * r + r;
-}
-fn cosine_(r: f32) -> f32 {
-  let z = r * r;
-  let p = (2.443315711809948e-5f * z - 1.388731625493765e-3f) * z + 4.166664568298827e-2f;
-  return keep_(p * z * z - 0.5f * z) + 1.0f;
-}""",
-    "sin_": """fn sin_(x: f32) -> f32 {
-  let t = turn_(x);
-  let y = select(sine_(t.x), cosine_(t.x), t.y == 1.0f || t.y == 3.0f);
-  return select(y, -y, t.y >= 2.0f);
-}""",
-    "cos_": """fn cos_(x: f32) -> f32 {
-  let t = turn_(x);
-  let y = select(cosine_(t.x), sine_(t.x), t.y == 1.0f || t.y == 3.0f);
-  return select(y, -y, t.y == 1.0f || t.y == 2.0f);
-}""",
-    "fmod_": """fn fmod_(x: f32, y: f32) -> f32 {
+def _grouped(text: str) -> str:
+    return f"({text})" if _is_compound(text) else text
+
+
+def _bare(text: str) -> str:
+    """Without the parentheses around all of it."""
+    if not text.startswith("("):
+        return text
+    depth = 0
+    for n, c in enumerate(text):
+        depth += (c == "(") - (c == ")")
+        if depth == 0:
+            return text[1:-1] if n == len(text) - 1 else text
+    return text
+
+
+def _used_once(bodies: Sequence[Sequence[Instruction]]) -> frozenset[tuple[int, UOp]]:
+    """The nodes whose value one instruction wants, of the same list; with the list's id."""
+    uses: dict[tuple[int, UOp], int] = {}
+    todo: list[tuple[Sequence[Instruction], tuple[Fold, ...]]] = [(b, ()) for b in bodies]
+    every: dict[UOp, int] = {}
+    for body, folds in todo:
+        wanted: list[UOp | None] = [v for f in folds for v in f.values]
+        for i in body:
+            if isinstance(i, Let):
+                uses.setdefault((id(body), i.node), 0)
+                wanted += i.node.src if i.place is None else i.node.src[2:]
+                wanted += [i.place.base] * width_of(i.node) if i.place else []
+            elif isinstance(i, Put):
+                wanted += [i.value, i.gate, i.place.base, i.place.base]
+            elif isinstance(i, Across):
+                wanted.append(i.partial)
+            elif isinstance(i, Loop):
+                todo.append((i.body, i.folds))
+                wanted.append(i.range.src[0])
+        for u in wanted:
+            if u is not None and (id(body), u) in uses:
+                uses[id(body), u] += 1
+            elif u is not None:  # computed outside of this list
+                every[u] = 1
+    return frozenset((n, u) for (n, u), count in uses.items() if count == 1 and u not in every)
+
+
+def _splat(text: str, lanes: int, kind: str) -> str:
+    return text if lanes == 1 else f"vec{lanes}<{kind}>({text})"
+
+
+def _literal(value: Scalar, dtype: DType) -> str:
+    if dtype.kind == "b":
+        return "true" if value else "false"
+    if dtype.kind == "u":
+        return f"{int(value)}u"
+    if dtype.is_int:
+        if value == -(1 << 31):
+            return "(-2147483647 - 1)"
+        return str(int(value)) if value >= 0 else f"({int(value)})"
+    value = float(value)
+    if math.isnan(value) or math.isinf(value) or (value == 0 and math.copysign(1, value) < 0):
+        (bits,) = struct.unpack("I", struct.pack("f", value))
+        text = f"bitcast<f32>(0x{bits:08x}u)"
+        return text if dtype is dtypes.float32 else f"f16({text})"
+    return f"{value!r}{'h' if dtype is dtypes.float16 else 'f'}"
+
+
+def _begins_a_vector(place: Place) -> bool:
+    """Whether the base of a place is a multiple of four, so that its offset alone says which
+    element of a vector it is."""
+    if place.base is None:
+        return True
+    base = terms(place.base)
+    return width_of(place.base) == 1 and all(c % _WIDE == 0 for c in base.values())
+
+
+def _grid(kernel: Kernel) -> list[UOp]:
+    return [r for r in kernel.ranges if kind_of(r) == "grid"]
+
+
+# The remainder of C's fmod, moved by the divisor where the signs differ: in integers, so no driver
+# rearranges it.
+_FMOD = """fn fmod(x: f32, y: f32) -> f32 {
   let ax = bitcast<u32>(x) & 0x7fffffffu;
   let ay = bitcast<u32>(y) & 0x7fffffffu;
   if (ax >= 0x7f800000u || ay > 0x7f800000u || ay == 0u) { return bitcast<f32>(0x7fc00000u); }
@@ -523,125 +691,4 @@ fn cosine_(r: f32) -> f32 {
   let size = bitcast<f32>(r);
   if (!apart) { return bitcast<f32>(r | sign); }
   return select(-size + abs(y), size - abs(y), sign != 0u);
-}""",
-    "tanh_": """fn tanh_(x: f32) -> f32 {
-  let a = abs(x);
-  if (a < 2.44140625e-4f) { return x; }
-  if (a < 0.625f) {
-    let z = x * x;
-    var p = -5.70498872745e-3f;
-    p = p * z + 2.06390887954e-2f;
-    p = p * z - 5.37397155531e-2f;
-    p = p * z + 1.33314422036e-1f;
-    p = p * z - 3.33332819422e-1f;
-    return p * z * x + x;
-  }
-  if (!(x == x)) { return x; }
-  let y = 1.0f - 2.0f / (keep_(exp_(2.0f * min(a, 20.0f))) + 1.0f);
-  return select(y, -y, x < 0.0f);
-}""",
-    "pow_": """fn pair_(a: f32, b: f32) -> vec2<f32> {
-  let high = bitcast<f32>(bitcast<u32>(a + b) & 0xfffff000u);
-  return vec2<f32>(high, b - keep_(high - a));
-}
-fn mul2_(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
-  return pair_(a.x * b.x, a.x * b.y + (keep_(a.y * b.x) + a.y * b.y));
-}
-fn add2_(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
-  let s = pair_(a.x, b.x);
-  return pair_(s.x, s.y + (a.y + b.y));
-}
-fn power_(x: f32, y: f32) -> f32 {
-  let tiny = x < 1.17549435e-38f;
-  let bits = bitcast<u32>(select(x, x * 16777216.0f, tiny));
-  var e = i32(bits >> 23u) - 127 - select(0, 24, tiny);
-  var m = bitcast<f32>((bits & 0x007fffffu) | 0x3f800000u);
-  if (m > 1.41421354f) { m = m * 0.5f; e = e + 1; }
-  let num = keep_(m - 1.0f);
-  let den = pair_(max(m, 1.0f), min(m, 1.0f));
-  let sh = bitcast<f32>(bitcast<u32>(num / (m + 1.0f)) & 0xfffff000u);
-  let s = vec2<f32>(sh, ((num - sh * den.x) - sh * den.y) / (m + 1.0f));
-  let q = mul2_(s, s);
-  let p = q.x * (0.4f + q.x * (0.285714298f + q.x * (0.222222224f + q.x * (0.181818187f
-          + q.x * 0.153846160f)))) + q.y * 0.4f;
-  let cubic = mul2_(mul2_(s, q), pair_(0.666666687f, keep_(p - 1.98682149e-8f)));
-  let fraction = add2_(vec2<f32>(s.x + s.x, s.y + s.y), cubic);
-  let f = f32(e);
-  let ln = add2_(pair_(f * 0.693145752f, f * 1.42860677e-6f), fraction);
-  if (abs(ln.x * y) > 200.0f) { return select(0.0f, bitcast<f32>(0x7f800000u), ln.x * y > 0.0f); }
-  let z = mul2_(ln, pair_(y, 0.0f));
-  if (z.x > 89.0f) { return bitcast<f32>(0x7f800000u); }
-  if (z.x < -104.5f) { return 0.0f; }
-  let n = floor(z.x * 1.44269504f + 0.5f);
-  let r = pair_(z.x - n * 0.693145752f, z.y - n * 1.42860677e-6f);
-  let t = r.x + r.y;
-  var g = 1.9875691500e-4f;
-  g = g * t + 1.3981999507e-3f;
-  g = g * t + 8.3334519073e-3f;
-  g = g * t + 4.1665795894e-2f;
-  g = g * t + 1.6666665459e-1f;
-  g = g * t + 5.0000001201e-1f;
-  let v = 1.0f + keep_(r.x + (r.y + g * t * t));
-  let half = i32(n) >> 1u;
-  let rest = i32(n) - half;
-  return v * bitcast<f32>(u32(half + 127) << 23u) * bitcast<f32>(u32(rest + 127) << 23u);
-}
-fn pow_(x: f32, y: f32) -> f32 {
-  if (y == 0.0f || x == 1.0f) { return 1.0f; }
-  if (!(x == x)) { return x; }
-  if (!(y == y)) { return y; }
-  let whole = floor(y) == y;
-  let odd = whole && abs(y) < 16777216.0f && !(floor(y * 0.5f) * 2.0f == y);
-  let a = abs(x);
-  let inf = bitcast<f32>(0x7f800000u);
-  var m = 1.0f;
-  if (a == 0.0f || a == inf) {
-    m = select(0.0f, inf, (a == 0.0f) == (y < 0.0f));
-  } else if (abs(y) == inf) {
-    if (!(a == 1.0f)) { m = select(0.0f, inf, (a > 1.0f) == (y > 0.0f)); }
-  } else {
-    m = power_(a, y);
-  }
-  let negative = (bitcast<u32>(x) >> 31u) == 1u;
-  if (negative && !(a == 0.0f) && !whole && !(a == inf)) { return bitcast<f32>(0x7fc00000u); }
-  return select(m, -m, negative && odd);
-}""",
-    "floordiv_i32": """fn floordiv_i32(a: i32, b: i32) -> i32 {
-  if (b == 0) { return 0; }
-  if (b == -1) { return -a; }
-  let q = a / b;
-  return select(q, q - 1, (q * b != a) && ((a < 0) != (b < 0)));
-}""",
-    "mod_i32": """fn mod_i32(a: i32, b: i32) -> i32 {
-  if (b == 0 || b == -1) { return 0; }
-  let r = a % b;
-  return select(r, r + b, (r != 0) && ((r < 0) != (b < 0)));
-}""",
-    "floordiv_u32": """fn floordiv_u32(a: u32, b: u32) -> u32 {
-  if (b == 0u) { return 0u; }
-  return a / b;
-}""",
-    "mod_u32": """fn mod_u32(a: u32, b: u32) -> u32 {
-  if (b == 0u) { return 0u; }
-  return a % b;
-}""",
-    "shl_i32": "fn shl_i32(a: i32, b: i32) -> i32 {\n"
-               "  return select(0, a << (u32(b) & 31u), b >= 0 && b < 32);\n}",
-    "shl_u32": "fn shl_u32(a: u32, b: u32) -> u32 {\n"
-               "  return select(0u, a << (b & 31u), b < 32u);\n}",
-    "shr_i32": "fn shr_i32(a: i32, b: i32) -> i32 {\n"
-               "  return a >> select(31u, u32(b), b >= 0 && b < 32);\n}",
-    "shr_u32": "fn shr_u32(a: u32, b: u32) -> u32 {\n"
-               "  return select(0u, a >> (b & 31u), b < 32u);\n}",
-    "to_i32": """fn to_i32(x: f32) -> i32 {
-  if (!(x == x)) { return 0; }
-  if (x >= 2147483648.0f) { return 2147483647; }
-  if (x <= -2147483648.0f) { return i32(-2147483647 - 1); }
-  return i32(x);
-}""",
-    "to_u32": """fn to_u32(x: f32) -> u32 {
-  if (!(x > 0.0f)) { return 0u; }
-  if (x >= 4294967296.0f) { return 4294967295u; }
-  return u32(x);
-}""",
-}  # fmt: skip
+}"""

@@ -14,7 +14,7 @@ from anneal.kernel.expand import launches
 from anneal.kernel.ir import Kernel
 from anneal.llvm import render as llvm
 from anneal.llvm.runtime import Launches, Runtime
-from anneal.wgsl import shader as wgsl
+from anneal.wgsl import render as wgsl
 
 Data = np.ndarray[Any, Any]
 Run = Callable[[Kernel, Mapping[int, Data]], dict[int, Data]]
@@ -41,11 +41,12 @@ def on_cpu(kernel: Kernel, memory: Mapping[int, Data]) -> dict[int, Data]:
     held = _memory(kernels, memory)
     texts = [llvm.render(k) for k in kernels]
     functions = [runtime().load(runtime().object_code(t.source)) for t in texts]
-    table = Launches(functions, [1 + max(held)] * len(kernels), [int(t.chunks.arg) for t in texts],
+    table = Launches(functions, [len(k.params) for k in kernels],
+                     [int(t.chunks.arg) for t in texts],
                      max(t.scratch for t in texts))  # fmt: skip
-    for words in table.arguments:
-        for position, data in held.items():
-            words[position] = data.ctypes.data
+    for words, k in zip(table.arguments, kernels, strict=True):
+        for n, p in enumerate(k.params):
+            words[n] = held[p.arg].ctypes.data
     runtime().run(table)
     return held
 
@@ -71,9 +72,9 @@ def on_webgpu(kernel: Kernel, memory: Mapping[int, Data]) -> dict[int, Data]:
         pipeline = gpu.handle.create_compute_pipeline(
             layout="auto", compute={"module": module, "entry_point": "main"}
         )
-        entries = [{"binding": p.arg, "resource": {"buffer": buffers[p.arg], "offset": 0,
-                                                   "size": buffers[p.arg].size}}
-                   for p in k.params]  # fmt: skip
+        entries = [{"binding": n, "resource": {"buffer": buffers[p.arg], "offset": 0,
+                                               "size": buffers[p.arg].size}}
+                   for n, p in enumerate(k.params)]  # fmt: skip
         run.set_pipeline(pipeline)
         layout = pipeline.get_bind_group_layout(0)
         run.set_bind_group(0, gpu.handle.create_bind_group(layout=layout, entries=entries))

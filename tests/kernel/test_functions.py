@@ -43,7 +43,7 @@ def operands(op: ops.Op, count: int) -> list[np.ndarray]:
 def kernel_of(op: ops.Op, n: int) -> Kernel:
     i = axis(n, "i")
     x, *rest = [load(argument(1 + k, F, n), i) for k in range(op.arity)]
-    return decompose(Kernel(end(store(argument(0, F, n), i, x.alu(op, *rest)), i)))
+    return decompose(Kernel(end(store(argument(0, F, n), i, x.alu(op, *rest)), i)), CPU)
 
 
 @pytest.mark.parametrize("op", REFERENCE, ids=str)

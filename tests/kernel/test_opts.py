@@ -70,7 +70,7 @@ def test_a_schedule_of_all_that_a_matrix_product_needs() -> None:
         (update, (4, 4, 4), CPU, "STAGE(1, q)", "argument 1 is written, too"),
         (polynomial, (1000,), WEBGPU, "LOCAL(i)", "1000 invocations of a workgroup"),
         (polynomial, (70_000,), WEBGPU, "GRID(i)", "a grid axis to 65535"),
-        (polynomial, (70_000,), WEBGPU, "LOOP(i)", "ends them at 60000"),
+        (polynomial, (70_000,), WEBGPU, "LOOP(i)", "ends them at 65535"),
         (polynomial, (8,), CPU, "CUT(i, 8)", "which 8 does not cut"),
     ],
 )

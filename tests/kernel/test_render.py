@@ -32,7 +32,7 @@ def test_random_schedules_run(target: Target, run: Run, seed: int) -> None:
     for _ in range(12):
         name, case = random_case(rng)
         kernel, _ = random_schedule(rng, case.kernel, target)
-        got = run(decompose(kernel), case.memory)
+        got = run(decompose(kernel, target), case.memory)
         for position, expected in case.expected.items():
             said = f"{name}: {' '.join(map(str, kernel.opts))}"
             if name.partition("(")[0] in EXACT:
@@ -70,7 +70,7 @@ def test_rows_shared_by_lanes(target: Target, run: Run) -> None:
     lanes = "VECTOR" if target is CPU else "LOCAL"
     opts = (f"SPLIT(m, 16) GROUP(m%16) {lanes}(m%16) SPLIT(s, 16) GROUP(s%16) {lanes}(s%16) "
             f"SPLIT(j, 16) {lanes}(j%16)" + (" GRID(i)" if target is WEBGPU else " THREAD(i)"))
-    got = run(decompose(apply(case.kernel, parse(opts), target)), case.memory)
+    got = run(decompose(apply(case.kernel, parse(opts), target), target), case.memory)
     np.testing.assert_allclose(got[0], case.expected[0], 2e-6)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,16 @@ import pytest
 import anneal
 import anneal.numpy as anp
 from anneal import device, nn, tree
-from anneal.lowering import linearize
+from anneal.kernel.heuristic import Choices, for_cpu, for_webgpu
+from anneal.kernel.ir import ZERO, Kernel, argument, axis, count_of, reduce, store
+from anneal.kernel.spec import iterations
+from anneal.kernel.target import CPU, SOFTWARE, WEBGPU, Target
 from anneal.lowering import plan as plans
-from anneal.lowering.kernels import kernel_range
-from anneal.lowering.limits import LAST_ITERATION, Limits, trips
+from anneal.lowering.limits import Limits, trips
 from anneal.lowering.plan import lower
 from anneal.memo import Memo
 from anneal.uop import dtypes, ops
-from anneal.uop.uop import UOp, const
+from anneal.uop.dtypes import DType
 
 _rng = np.random.default_rng(0)
 
@@ -81,7 +84,7 @@ def test_reductions_of_reductions(name: str) -> None:
             np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-4 * np.abs(b).max())
 
 
-@pytest.mark.parametrize("limits", [Limits(4), Limits(32), Limits(32, gpu=True),
+@pytest.mark.parametrize("limits", [Limits(4), Limits(32), Limits(32, target=WEBGPU),
                                     Limits(fuse=False)])  # fmt: skip
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_loops_end_before_a_driver_ends_them(
@@ -89,17 +92,16 @@ def test_loops_end_before_a_driver_ends_them(
 ) -> None:
     counted: list[int] = []
 
-    def count(instructions: Any) -> int:
-        counted.append(linearize.iterations(instructions))
-        return counted[-1]
+    def count(nest: Kernel, target: Target) -> None:
+        counted.append(iterations(nest))
 
-    monkeypatch.setattr(plans, "iterations", count)
-    monkeypatch.setattr(plans, "_kernels", Memo(1000))
+    monkeypatch.setattr(plans, "check_limits", count)
+    monkeypatch.setattr(plans, "_rendered", Memo(1000))
     f, args = PROGRAMS[name]
     with anneal.default_device("webgpu"):
         graph = anneal.jit(f).lower(*args).graph
     assert lower(graph, limits, frozenset()).launches
-    assert max(counted, default=0) <= LAST_ITERATION
+    assert max(counted, default=0) <= (SOFTWARE.max_loop or 0)
 
 
 @pytest.mark.parametrize("loss", [
@@ -110,7 +112,7 @@ def test_no_workgroup_of_a_gpu_reduces_all_rows(loss: Callable[..., Any]) -> Non
     x, y = np.zeros((4096, 32000), np.float32), np.zeros(4096, np.int32)
     with anneal.default_device("webgpu"):
         graph = anneal.jit(loss).lower(x, y).graph
-    for launch in lower(graph, Limits(32, gpu=True), frozenset()).launches:
+    for launch in lower(graph, Limits(32, target=WEBGPU), frozenset()).launches:
         k = launch.kernel
         assert k.flops / math.prod(k.grid) < 1e6, k.name
 
@@ -120,12 +122,12 @@ def test_small_reductions_of_reductions_are_one_kernel() -> None:
         assert len(anneal.jit(lambda x: x.max(1).sum()).lower(_data(20, 30)).kernels) == 1
 
 
-def test_what_would_loop_too_often_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plans, "_kernels", Memo(1000))
-    monkeypatch.setattr(plans, "LAST_ITERATION", 99)
-    with (anneal.default_device("webgpu"),
-          pytest.raises(anneal.errors.LoweringError, match=r"test_loops.py:\d+ .* loop 100 times")):
-        anneal.jit(lambda x: x.max()).lower(_data(100)).plan  # noqa: B018
+def test_what_would_loop_too_often_is_refused() -> None:
+    with anneal.default_device("webgpu"):
+        graph = anneal.jit(lambda x: x.max()).lower(_data(5000)).graph
+    limits = Limits(target=replace(SOFTWARE, max_loop=99))
+    with pytest.raises(anneal.errors.LoweringError, match=r"test_loops.py:\d+ .* 157 iterations"):
+        lower(graph, limits, frozenset())
 
 
 def test_iterations_of_all_loops_count() -> None:
@@ -151,9 +153,9 @@ SUMS: dict[str, tuple[Callable[[Any], Any], tuple[int, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("target", [SOFTWARE, WEBGPU], ids=["software", "gpu"])
 @pytest.mark.parametrize("name", SUMS)
-def test_long_sums_are_exact(name: str, gpu: bool) -> None:
+def test_long_sums_are_exact(name: str, target: Target) -> None:
     """0.1 again and again: one accumulator of float32 is off by 5e-4 after 50,000."""
     f, shape = SUMS[name]
     x = np.full(shape, 0.1, np.float32)
@@ -161,41 +163,24 @@ def test_long_sums_are_exact(name: str, gpu: bool) -> None:
     webgpu = device.get("webgpu")
     with anneal.default_device("webgpu"):
         graph = anneal.jit(f).lower(x).graph
-    run = webgpu.compile(graph, frozenset(), Limits(32, gpu=gpu))
+    run = webgpu.compile(graph, frozenset(), Limits(32, target=target))
     (out,) = run([webgpu.upload(x)])
     np.testing.assert_allclose(webgpu.read(out).reshape(np.shape(want)), want, rtol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [for_cpu, for_webgpu])
 @pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.float16])
-def test_no_accumulator_takes_more_than_some_hundreds(dtype: Any) -> None:
+def test_no_accumulator_takes_more_than_some_hundreds(
+    dtype: DType, shape: Callable[[Kernel, Target], Choices]
+) -> None:
     for sizes in ([513], [59_999], [2, 29_000], [29_000, 2], [240, 241], [39, 38, 37], [3] * 9,
-                  [257, 2, 100], [1000, 3, 17], [2, 257, 3]):  # fmt: skip
-        ranges = tuple(kernel_range(i, n, "loop") for i, n in enumerate(sizes))
+                  [257, 2, 100], [1000, 3, 17], [2, 257, 3],
+                  [5000, 300], [3000, 3, 300]):  # fmt: skip
+        ranges = tuple(axis(n, f"r{i}") for i, n in enumerate(sizes))
         value = sum(ranges[1:], ranges[0]).cast(dtype)
-        total = UOp(ops.REDUCE, dtype, (value, *ranges), ("add", ()))
-        arg = UOp(ops.ARG, dtype, (), (0, 1))
-        store = UOp(ops.STORE, dtype, (arg, const(0, dtypes.index), total))
-        text = linearize.linearize([linearize.Guarded(None, (store,))])
-        folds, joins = _additions(text)
-        assert folds <= 512 and joins <= 512
-        assert folds * joins >= math.prod(sizes)
-
-
-def _additions(text: Any) -> tuple[int, int]:
-    """Elements that one partial sum takes, at most, and partial sums that the sum takes."""
-    loops: list[tuple[int, bool]] = []
-    folds, joins, parted = 0, 0, 0
-    for kind, u, length in text:
-        if kind == "block":
-            loops.append((-(-int(u.src[0].arg) // length), True))
-        elif kind == "loop":
-            loops.append((length or int(u.src[0].arg), False))
-        elif kind == "part":
-            parted = len(loops)
-        elif kind == "fold":
-            folds = math.prod(n for n, _ in loops[parted:])
-        elif kind == "join":
-            joins = math.prod(n for n, _ in loops)
-        elif kind == "end":
-            loops.pop()
-    return folds, joins
+        store_ = store(argument(0, dtype, 1), ZERO, reduce("add", value, *ranges))
+        kernel = shape(Kernel(store_), CPU if shape is for_cpu else SOFTWARE).kernel
+        sums = [u for u in kernel.nodes if u.op is ops.REDUCE]
+        lengths = [math.prod(count_of(r) or 0 for r in u.src[1:]) for u in sums]
+        assert max(lengths) <= 512
+        assert math.prod(lengths) >= math.prod(sizes)

@@ -11,11 +11,14 @@ import anneal
 import anneal.numpy as anp
 from anneal import tree
 from anneal.interpret import evaluate, numpy_dtype
+from anneal.kernel.heuristic import Choices
 from anneal.kernel.interpret import interpret
+from anneal.kernel.ir import Kernel
 from anneal.kernel.spec import verify
+from anneal.kernel.target import CPU
+from anneal.llvm import render as native
 from anneal.lowering import plan as plans
 from anneal.lowering.limits import Limits
-from anneal.lowering.nests import kernels_of
 from anneal.lowering.plan import lower
 from anneal.memo import Memo
 from anneal.transforms import trace
@@ -35,17 +38,18 @@ def graph_of(function: Any, args: Any) -> tuple[Graph, list[np.ndarray[Any, Any]
 def run(graph: Graph, data: list[np.ndarray[Any, Any]], donate: frozenset[int],
         monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray[Any, Any]]:  # fmt: skip
     """The plan's kernels, one after another, on their interpreter."""
-    nests: dict[str, Any] = {}
-    render = plans._kernel
+    nests: dict[str, Kernel] = {}
+    render = native.render
 
-    def noted(grid: Any, parts: Any, params: Any, gpu: bool) -> Any:
-        made = render(grid, parts, params, gpu)
-        nests[made.name, params] = kernels_of(grid, parts)
+    def noted(nest: Kernel) -> native.Text:
+        made = render(nest)
+        nests[made.source] = nest
         return made
 
-    monkeypatch.setattr(plans, "_kernels", Memo(1000))
-    monkeypatch.setattr(plans, "_kernel", noted)
-    plan = lower(graph, Limits(32), donate)
+    monkeypatch.setattr(plans, "_rendered", Memo(1000))
+    monkeypatch.setattr(native, "render", noted)
+    monkeypatch.setattr(plans, "for_cpu", Choices)
+    plan = lower(graph, Limits(32, target=CPU), donate)
     memory: list[np.ndarray[Any, Any]] = []
     for s in plan.slots:
         if s.kind == "input":
@@ -55,12 +59,12 @@ def run(graph: Graph, data: list[np.ndarray[Any, Any]], donate: frozenset[int],
         else:
             memory.append(np.full(s.size, 7, numpy_dtype(s.dtype)))
     for launch in plan.launches:
-        for nest in nests[launch.kernel.name, launch.kernel.params]:
-            verify(nest)
-            held = {p.arg: memory[launch.args[p.arg]].view(numpy_dtype(p.dtype))
-                    for p in nest.params}  # fmt: skip
-            for position, value in interpret(nest, held).items():
-                held[position][: value.size] = value
+        nest = nests[launch.kernel.source]
+        verify(nest)
+        held = {p.arg: memory[i].view(numpy_dtype(p.dtype))
+                for i, p in zip(launch.args, nest.params, strict=True)}  # fmt: skip
+        for position, value in interpret(nest, held).items():
+            held[position][: value.size] = value
     return [memory[i].view(numpy_dtype(u.dtype))
             for i, u in zip(plan.outputs, graph.outputs, strict=True)]  # fmt: skip
 

@@ -145,7 +145,7 @@ def test_no_op_is_silently_without_rule() -> None:
     refused = {ops.BITCAST}  # raises, see below
     engine = {ops.CHECKPOINT}  # see test_checkpoint.py
     kernel = ops.MEMORY | {
-        ops.RANGE, ops.LOAD, ops.STORE, ops.FOR, ops.BARRIER, ops.GROUP, ops.STAGE, ops.END,
+        ops.RANGE, ops.LOAD, ops.STORE, ops.FOR, ops.STAGE, ops.END,
         ops.BLOCK, ops.OPAQUE,
     }  # fmt: skip
     without = leaves | integers | refused | engine | kernel

@@ -1,7 +1,8 @@
-"""Rows by a workgroup: what real GPUs run; here on whatever adapter there is."""
+"""What a GPU is given, run on whatever adapter there is: rows by a workgroup, small tiles."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 import anneal
 import anneal.numpy as anp
 from anneal import device, nn
-from anneal.lowering import cooperate
+from anneal.kernel.heuristic import webgpu as heuristic
+from anneal.kernel.target import WEBGPU
 from anneal.lowering.limits import Limits
 from anneal.lowering.plan import Plan
 from anneal.memo import Memo
@@ -22,7 +24,7 @@ from tests import programs
 from tests.random_graphs import Example, examples
 from tests.test_differential import _SETTINGS, compare
 
-LIMITS = Limits(32, gpu=True)
+LIMITS = Limits(32, target=WEBGPU)
 _rng = np.random.default_rng(0)
 
 
@@ -39,10 +41,11 @@ def webgpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sharing of every loop that can be shared."""
-    monkeypatch.setattr(cooperate, "_SHORT", 2)
-    monkeypatch.setattr(cooperate, "_LONG", 2)
-    monkeypatch.setattr("anneal.lowering.plan._kernels", Memo(1000))
+    """Tiles, vectors and sharing of every loop that can be shared."""
+    monkeypatch.setattr(heuristic, "_LEAST_EACH", 1 / 32)
+    monkeypatch.setattr(heuristic, "_LEAST_LOADS", 0)
+    monkeypatch.setattr(heuristic, "_OUTSIDE", 3)
+    monkeypatch.setattr("anneal.lowering.plan._rendered", Memo(1000))
 
 
 def plan(f: Any, *args: Any) -> Plan:
@@ -75,14 +78,14 @@ def test_rows(webgpu: None, name: str, shape: tuple[int, int]) -> None:
 def test_a_row_is_a_workgroups(webgpu: None) -> None:
     (launch,) = plan(nn.softmax, normal(40, 1000)).launches
     assert launch.kernel.grid == (40, 1, 1)
-    assert "max_of_f32" in launch.kernel.source
-    assert "r1 < 16" in launch.kernel.source  # 1000 elements by 64 lanes
+    assert launch.kernel.workgroup == (64, 1, 1)
+    assert "loop r1/256 < 4" in launch.kernel.nest  # 1000 elements by 64 lanes of 4
 
 
 def test_more_than_one_axis_of_workgroups(webgpu: None) -> None:
-    x = normal(40_000, 128)
-    assert plan(lambda x: x.sum(-1), x).launches[0].kernel.grid == (32768, 2, 1)
-    programs.agree(lambda x: x.sum(-1), x)
+    x = normal(70_000, 512).astype(np.float16)
+    assert plan(lambda x: x.max(-1), x).launches[0].kernel.grid == (32768, 3, 1)
+    programs.agree(lambda x: x.max(-1), x)
 
 
 def test_what_is_not_shared(webgpu: None) -> None:
@@ -92,31 +95,43 @@ def test_what_is_not_shared(webgpu: None) -> None:
         (lambda x: x @ x.T, normal(300, 300)),  # many results
         (lambda x: x * 2, normal(300, 300)),  # no loop
     ]:
-        assert not any("lane" in k.kernel.source for k in plan(f, x).launches)
+        assert not any("workgroupBarrier" in k.kernel.source for k in plan(f, x).launches)
 
 
-def test_logits_of_a_row_are_shared_memory(webgpu: None) -> None:
-    """A product of a row and its cross-entropy: each logit a sum by all lanes."""
-    x, w, y = normal(64, 300), normal(300, 10), programs.labels(10, 64)
-
-    def loss(w: Any, x: Any) -> Any:
-        return nn.cross_entropy(x @ w, y)
-
-    programs.agree(anneal.value_and_grad(loss, argnums=(0, 1)), w, x)
-    sources = [k.kernel.source for k in plan(anneal.value_and_grad(loss), w, x).launches]
-    assert any("var<workgroup> w0" in s and "workgroupBarrier();" in s for s in sources)
-
-
-def test_an_update_in_place_is_left_to_one_invocation(webgpu: None) -> None:
+def test_rows_in_place_are_read_before_one_lane_writes(webgpu: None) -> None:
     """A lane that is late would read what the first has written."""
-    x, bias = normal(40, 500), normal(40)
-    f = anneal.jit(lambda b, x: b - x.sum(-1) * b, donate_argnums=0)
+    x, bias = normal(40, 700), normal(40)
+
+    def step(b: Any, x: Any) -> Any:
+        total = x.sum(-1)
+        return total * b, (x - total[:, None]) * b[:, None]
+
+    f = anneal.jit(step, donate_argnums=0)
     with anneal.default_device("webgpu"):
         given = anp.asarray(bias) + 0.0
         assert f.lower(given, x).memory_analysis()["alias_size_in_bytes"] == bias.nbytes
-        assert "lane" not in f.lower(given, x).kernels[0].source
-        got = np.asarray(f(given, x))
-    np.testing.assert_allclose(got, bias - x.sum(-1) * bias, rtol=1e-4, atol=1e-4)
+        assert len(f.lower(given, x).kernels) == 1
+        got, scaled = f(given, x)
+    total = x.sum(-1)
+    np.testing.assert_allclose(np.asarray(got), total * bias, rtol=1e-4, atol=1e-3)
+    want = (x - total[:, None]) * bias[:, None]
+    np.testing.assert_allclose(np.asarray(scaled), want, rtol=1e-4, atol=1e-3)
+
+
+def test_tiles_leave_a_gpu_busy(webgpu: None) -> None:
+    """512 by 512 results by 8192 invocations: 32 each, in vectors of four."""
+    (launch,) = plan(lambda a, b: a @ b, normal(512, 64), normal(64, 512)).launches
+    assert launch.kernel.source.count("var acc") == 8
+    assert math.prod(launch.kernel.grid) * 64 == 512 * 512 // 32
+
+
+def test_nests_that_do_not_wait_are_one_launch(webgpu: None) -> None:
+    """Rows, and beside them one sum: workgroups of each; a lone invocation fits among 64."""
+    f, x, y = (lambda x, y: (nn.softmax(x), y.sum())), normal(9, 512), normal(30)
+    (launch,) = plan(f, x, y).launches
+    assert launch.kernel.nest.count("kernel(") == 2
+    assert launch.kernel.grid == (10, 1, 1)
+    programs.agree(f, x, y)
 
 
 @pytest.mark.parametrize("n", [64, 129, 700])
