@@ -23,7 +23,8 @@ Kernels of one call, counted by lowering it; `python -m tests.documents` writes 
 compares. The programs and their shapes are `large()` in `tests/programs.py`. The first columns let
 a kernel bind 32 storage buffers (what Mesa's software Vulkan has), 10 (the common case) and 8 (the
 least that WebGPU guarantees). The last has a kernel for every operation except movement of data and
-products that are summed at once; tests run both schedules and compare results.
+products that are summed at once; tests run both schedules and compare results. Kernels that do not
+wait for each other share a launch on WebGPU, where all but one of them are small; it counts once.
 
 | program | 32 buffers | 10 | 8 | unfused | what bounds it |
 |---|---|---|---|---|---|

@@ -339,9 +339,9 @@ def test_what_is_bound_is_what_is_there(device: str) -> None:
 def test_caches_are_bounded() -> None:
     from anneal import device as devices
     from anneal import realization
-    from anneal.lowering import plan
+    from anneal.lowering import code
 
-    for memo in (devices._compiled, realization._scalars, plan._rendered):
+    for memo in (devices._compiled, realization._scalars, code._written):
         assert 0 < memo._most <= 4096
 
 

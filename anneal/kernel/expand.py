@@ -62,20 +62,21 @@ def _tree(how: str, values: list[UOp]) -> UOp:
     return values[0]
 
 
-def launches(kernel: Kernel) -> list[Kernel]:
+def launches(kernel: Kernel, first: int | None = None) -> list[Kernel]:
     """The kernels that run one after another for `kernel`: a reduction over a GRID or THREAD range
-    stores its partial results in a buffer of its own, after the others, and the next launch
-    combines them."""
+    stores its partial results in a buffer of its own, and the next launch combines them. Such
+    buffers have positions from `first` on, after the kernel's own where that is not given."""
     partial = [u for u in kernel.nodes if u.op is ops.REDUCE
                and any(kind_of(r) in ("grid", "thread") for r in u.src[1:])]  # fmt: skip
     if not partial:
         return [kernel]
-    first, position = partial[0], len(kernel.params)
-    (r,) = first.src[1:]
+    total = partial[0]
+    position = first if first is not None else 1 + max(p.arg for p in kernel.params)
+    (r,) = total.src[1:]
     size = hi(r.src[0])
-    memory = argument(position, first.dtype, size)
+    memory = argument(position, total.dtype, size)
     q = axis(size, f"{name_of(r)}.")
-    total = reduce(first.arg[0], load(memory, q), q)
-    made = Kernel(end(store(memory, r, first.src[0]), r), kernel.opts)
-    rest = Kernel(simplify(substitute([kernel.body], {first: total}))[0], kernel.opts)
-    return [*launches(made), *launches(rest)]
+    whole = reduce(total.arg[0], load(memory, q), q)
+    made = Kernel(end(store(memory, r, total.src[0]), r), kernel.opts)
+    rest = Kernel(simplify(substitute([kernel.body], {total: whole}))[0], kernel.opts)
+    return [made, *launches(rest, position + 1)]

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from anneal import config, errors
+from anneal.lowering.code import Kernel, Param
 from anneal.lowering.cost import item_bytes
-from anneal.lowering.plan import Kernel, Launch, Param, Plan, Slot
+from anneal.lowering.plan import Launch, Plan, Slot
 from anneal.lowering.rangeify import points
 from anneal.stats import count
 from anneal.uop import dtypes

@@ -8,30 +8,19 @@ bytes in every process.
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from anneal import config
 from anneal.errors import LoweringError
-from anneal.kernel.decompose import decompose
-from anneal.kernel.expand import launches
-from anneal.kernel.heuristic import for_cpu, for_webgpu
-from anneal.kernel.ir import Kernel as Nest
-from anneal.kernel.ir import kind_of
-from anneal.kernel.spec import check_limits
-from anneal.kernel.spec import verify as verify_kernel
-from anneal.kernel.target import Target
-from anneal.llvm import render as native
+from anneal.lowering.code import Job, Kernel, Param, Unfit, kernels_for
 from anneal.lowering.cost import item_bytes, kernel_flops
 from anneal.lowering.kernels import Guarded
 from anneal.lowering.limits import Limits
-from anneal.lowering.nests import kernels_of
 from anneal.lowering.rangeify import every_operation, points, stored_nodes, untied, without_masks
 from anneal.lowering.schedule import Body, bodies
 from anneal.lowering.split import at_once, split_long
-from anneal.memo import Memo
 from anneal.provenance import Lines, Table
 from anneal.rules._lowering import RULES as LOWERING
 from anneal.stats import count
@@ -39,9 +28,8 @@ from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.rewrite import rewrite
 from anneal.uop.spec import verify
-from anneal.uop.symbolic import hi, simplify
-from anneal.uop.uop import Graph, UOp, structural_key, substitute, toposort
-from anneal.wgsl import render as wgsl
+from anneal.uop.symbolic import simplify
+from anneal.uop.uop import Graph, UOp, substitute, toposort
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,45 +41,6 @@ class Slot:
     kind: Literal["input", "output", "temp"]
     position: int = -1
     alias: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Param:
-    """One buffer of a kernel."""
-
-    dtype: DType
-    size: int
-    access: Literal["read", "read_write"]
-
-
-@dataclass(frozen=True, slots=True)
-class Kernel:
-    """Code for the device. `grid` counts workgroups, or the chunks that threads share, `workgroup`
-    invocations in one. `scratch`: bytes that each thread needs; `nest`: its loops, as text."""
-
-    name: str
-    source: str
-    grid: tuple[int, int, int]
-    workgroup: tuple[int, int, int]
-    params: tuple[Param, ...]
-    flops: int = 0
-    scratch: int = 0
-    nest: str = ""
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of all buffers bound, each moved once."""
-        return sum(p.size * item_bytes(p.dtype) for p in self.params)
-
-    @property
-    def outputs(self) -> tuple[Param, ...]:
-        """The buffers that it writes."""
-        return tuple(p for p in self.params if p.access == "read_write")
-
-    @property
-    def inputs(self) -> tuple[Param, ...]:
-        """The buffers that it reads."""
-        return tuple(p for p in self.params if p.access == "read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +103,14 @@ def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
     for i, p in enumerate(graph.inputs):
         slot_of[p] = len(slots)
         slots.append(Slot(p.dtype, points(p.shape), "input", i))
-    last = {held.get(u, u): n for n, k in enumerate(kernels) for u in (*k.inputs, *k.outputs)}
+    groups = _side_by_side(kernels, aliases, limits)
+    last = {held.get(u, u): n for n, group in enumerate(groups)
+            for k in group for u in (*k.inputs, *k.outputs)}  # fmt: skip
     free: list[int] = []
     launches: list[Launch] = []
-    for n, k in enumerate(kernels):
-        for u in k.outputs:
+    for n, group in enumerate(groups):
+        touched = [u for k in group for u in (*k.inputs, *k.outputs)]
+        for u in (u for k in group for u in k.outputs):
             size, holder = points(u.shape), held.get(u, u)
             if holder in slot_of:
                 pass
@@ -169,13 +121,13 @@ def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
             else:
                 slot_of[holder] = _temporary(slots, free, -(-size * item_bytes(u.dtype) // 4))
             slot_of[u] = slot_of[holder]
-        if not _changes_nothing(k, aliases):
-            made = _made(k, places)
+        if not _changes_nothing(group[0], aliases):
+            made = tuple(sorted({i for k in group for i in _made(k, places)}))
             try:
-                launches += _launches(k, slots, slot_of, aliases, reasons, made, limits)
-            except _Unfit as e:
+                launches += _launches(group, slots, slot_of, aliases, reasons, made, limits)
+            except Unfit as e:
                 raise _refused(graph, made, str(e)) from None
-        for u in dict.fromkeys([held.get(u, u) for u in (*k.inputs, *k.outputs)]):
+        for u in dict.fromkeys([held.get(u, u) for u in touched]):
             if last[u] == n and slots[slot_of[u]].kind == "temp":
                 free.append(slot_of[u])
     for u in outputs:
@@ -331,27 +283,66 @@ def _late(kernels: Sequence[Body], aliases: dict[UOp, UOp]) -> list[Body]:
     return order
 
 
-def _launches(k: Body, slots: list[Slot], slot_of: dict[UOp, int], aliases: dict[UOp, UOp],
-              reasons: Mapping[UOp, str], made: tuple[int, ...],
+# Operations of a kernel that costs little more than its launch.
+_SMALL = 1 << 25
+# Kernels of a launch.
+_MOST_BESIDE = 4
+
+
+def _side_by_side(kernels: Sequence[Body], aliases: Mapping[UOp, UOp],
+                  limits: Limits) -> list[list[Body]]:  # fmt: skip
+    """Kernels in order, those together that are one launch: neighbours that do not wait for each
+    other, all but one of them small."""
+    groups: list[list[Body]] = []
+    for k in kernels:
+        if groups and limits.fuse and _fits_beside(groups[-1], k, aliases, limits.max_buffers):
+            groups[-1].append(k)
+        else:
+            groups.append([k])
+    return groups
+
+
+def _fits_beside(group: list[Body], k: Body, aliases: Mapping[UOp, UOp], most: int) -> bool:
+    every = [*group, k]
+    if len(every) > _MOST_BESIDE or any(_changes_nothing(b, aliases) for b in every):
+        return False
+    written = {u for b in group for u in b.outputs}
+    read = {u for b in group for u in b.inputs}
+    if not written.isdisjoint(k.inputs):
+        return False
+    if any(u.op is ops.SCATTER and len(u.src) == 3 for b in every for u in b.outputs):
+        return False  # in memory that others hold
+    if any(aliases.get(u) in read for u in k.outputs):
+        return False  # it overwrites what the others read
+    if len(_bound(every, aliases)) > most:
+        return False
+    return sum(kernel_flops(b.grid, b.parts) > _SMALL for b in every) < 2
+
+
+def _bound(group: Sequence[Body], aliases: Mapping[UOp, UOp]) -> list[UOp]:
+    """The nodes whose memory kernels side by side bind, outputs first."""
+    outputs = [u for k in group for u in k.outputs]
+    taken = {aliases[u] for u in outputs if u in aliases}
+    taken.update(u.src[2] for u in outputs if u.op is ops.SCATTER and len(u.src) == 3)
+    return list(dict.fromkeys([*outputs, *(u for k in group for u in k.inputs if u not in taken)]))
+
+
+def _launches(group: Sequence[Body], slots: list[Slot], slot_of: dict[UOp, int],
+              aliases: dict[UOp, UOp], reasons: Mapping[UOp, str], made: tuple[int, ...],
               limits: Limits) -> list[Launch]:  # fmt: skip
-    merged = {aliases[u]: u for u in k.outputs if u in aliases}
-    merged.update({u.src[2]: u for u in k.outputs if u.op is ops.SCATTER and len(u.src) == 3})
-    nodes = [*k.outputs, *(u for u in k.inputs if u not in merged)]
+    outputs = [u for k in group for u in k.outputs]
+    nodes = _bound(group, aliases)
     place = {u: i for i, u in enumerate(nodes)}
-    place.update({p: place[u] for p, u in merged.items()})
-    renamed = {k.args[u]: UOp(ops.ARG, u.dtype, (), (place[u], points(u.shape)))
-               for u in (*k.outputs, *k.inputs)}  # fmt: skip
-    statements = iter(substitute(k.statements, renamed))
-    parts = tuple(Guarded(p.condition, tuple([next(statements) for _ in p.statements]))
-                  for p in k.parts)  # fmt: skip
-    params = tuple(Param(u.dtype, points(u.shape), "read_write" if u in k.outputs else "read")
+    place.update({aliases[u]: place[u] for u in outputs if u in aliases})
+    place.update({u.src[2]: place[u] for u in outputs if u.op is ops.SCATTER and len(u.src) == 3})
+    params = tuple(Param(u.dtype, points(u.shape), "read_write" if u in outputs else "read")
                    for u in nodes)  # fmt: skip
-    why = {place[u]: reasons[u] for u in k.outputs}
+    why = {place[u]: reasons[u] for u in outputs}
     args = {place[u]: slot_of[u] for u in nodes}
     if limits.fuse and len(nodes) > limits.max_buffers:
-        raise _Unfit(f"binds {len(nodes)} buffers; the device allows {limits.max_buffers}")
+        raise Unfit(f"binds {len(nodes)} buffers; the device allows {limits.max_buffers}")
     launched = []
-    for kernel, binds in _kernels(k.grid, parts, params, limits.target):
+    for kernel, binds in kernels_for([_job(k, place) for k in group], params, limits.target):
         for position, p in zip(binds, kernel.params, strict=True):
             if position not in args:  # what one launch leaves for the next
                 args[position] = _temporary(slots, [], -(-p.size * item_bytes(p.dtype) // 4))
@@ -359,6 +350,16 @@ def _launches(k: Body, slots: list[Slot], slot_of: dict[UOp, int], aliases: dict
         mine = tuple([why[n] for n in written if n in why])
         launched.append(Launch(kernel, tuple([args[n] for n in binds]), mine, made))
     return launched
+
+
+def _job(k: Body, place: Mapping[UOp, int]) -> Job:
+    """What a kernel does, its ARGs by where the launch binds them."""
+    renamed = {k.args[u]: UOp(ops.ARG, u.dtype, (), (place[u], points(u.shape)))
+               for u in (*k.outputs, *k.inputs)}  # fmt: skip
+    statements = iter(substitute(k.statements, renamed))
+    parts = tuple(Guarded(p.condition, tuple([next(statements) for _ in p.statements]))
+                  for p in k.parts)  # fmt: skip
+    return k.grid, parts
 
 
 def _made(k: Body, places: Table[int]) -> tuple[int, ...]:
@@ -369,89 +370,7 @@ def _made(k: Body, places: Table[int]) -> tuple[int, ...]:
     return tuple(sorted({i for u in nodes if u not in given for i in places.of(u)}))
 
 
-class _Unfit(Exception):
-    """What is wrong with a kernel, without the line that is to blame."""
-
-
 def _refused(graph: Graph, made: Sequence[int], why: str) -> LoweringError:
     lines = dict.fromkeys(f"{o.file}:{o.line}" for o in Lines(graph).of(made))
     where = ", ".join(list(lines)[:3]) or "a kernel"
     return LoweringError(f"{where} {why}")
-
-
-# A kernel, and what it binds: positions among the params of the schedule's, and beyond.
-_Bound = tuple[Kernel, tuple[int, ...]]
-_rendered: Memo[tuple[str, tuple[Param, ...], Target], tuple[_Bound, ...]] = Memo(2048)
-
-
-def _kernels(grid: tuple[UOp, ...], parts: tuple[Guarded, ...], params: tuple[Param, ...],
-             target: Target) -> tuple[_Bound, ...]:  # fmt: skip
-    """The device's kernels for one of the schedule's, written once for every structure: a nest for
-    each set of ranges, and more where partial results are combined after all of them are there."""
-    statements = [s for p in parts for s in p.statements]
-    conditions = [p.condition for p in parts if p.condition is not None]
-    key = structural_key([*grid, *conditions, *statements])
-    known = _rendered.find((key, params, target))
-    if known is not None:
-        return known
-    count("kernels_rendered")
-    shape = for_cpu if target.name == "cpu" else for_webgpu
-    steps = [launches(shape(nest, target).kernel) for nest in kernels_of(grid, parts)]
-    for nest in (nest for step in steps for nest in step):
-        if config.verify():
-            verify_kernel(nest)
-        if (problem := check_limits(nest, target)) is not None:
-            raise _Unfit(f"needs {problem}")
-    write = _for_cpu if target.name == "cpu" else _for_webgpu
-    flops = kernel_flops(grid, parts)
-    made = []
-    for n, text in enumerate(write(steps, target)):
-        reduces = any(nest.reduces for nest in text.nests)
-        written = {u.arg for nest in text.nests for u in nest.written}
-        bound = {u.arg: Param(u.dtype, int(u.src[0].arg),
-                              "read_write" if u.arg in written else "read")
-                 for nest in text.nests for u in nest.params}  # fmt: skip
-        kernel = Kernel(f"{'r' if reduces else 'e'}_{key[:6]}_{n}", text.source, text.grid,
-                        text.workgroup, tuple([bound[i] for i in text.binds]),
-                        0 if n else flops, text.scratch, "\n".join(map(str, text.nests)))
-        made.append((kernel, text.binds))
-    return _rendered.keep((key, params, target), tuple(made))
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """What a device compiles of some nests, and how it is launched."""
-
-    nests: tuple[Nest, ...]
-    source: str
-    binds: tuple[int, ...]
-    grid: tuple[int, int, int]
-    workgroup: tuple[int, int, int] = (1, 1, 1)
-    scratch: int = 0
-
-
-def _for_cpu(steps: Sequence[Sequence[Nest]], target: Target) -> list[_Text]:
-    """Each nest is a launch: one native call runs all of them."""
-    out = []
-    for nest in (nest for step in steps for nest in step):
-        text = native.render(decompose(nest, target))
-        grid = (int(text.chunks.arg), 1, 1)
-        out.append(_Text((nest,), text.source, text.params, grid, scratch=text.scratch))
-    return out
-
-
-def _for_webgpu(steps: Sequence[Sequence[Nest]], target: Target) -> list[_Text]:
-    """Nests that do not wait for each other are one launch, if their workgroups fit together and
-    are few enough for an axis."""
-    nests = [nest for step in steps for nest in step]
-    groups = sum(math.prod(hi(r.src[0]) for r in nest.ranges if kind_of(r) == "grid")
-                 for nest in nests)  # fmt: skip
-    together = (len(nests) == len(steps) and groups <= target.max_grid
-                and wgsl.fit_together(nests))  # fmt: skip
-    out = []
-    for mine in [tuple(nests)] if together else [(nest,) for nest in nests]:
-        text = wgsl.render(*[decompose(nest, target) for nest in mine])
-        x, y, z = (*[int(n.arg) for n in text.groups], 1, 1, 1)[:3]
-        a, b, c = text.workgroup
-        out.append(_Text(mine, text.source, text.params, (x, y, z), (a, b, c)))
-    return out

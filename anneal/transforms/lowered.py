@@ -45,7 +45,7 @@ class Lowered:
         >>> anneal.jit(lambda a, b: a @ b).lower(x, x.T).cost_analysis()["flops"]
         256
         """
-        from anneal.lowering.cost import cost_analysis
+        from anneal.lowering.analysis import cost_analysis
 
         return cost_analysis(self.plan)
 
@@ -59,7 +59,7 @@ class Lowered:
         >>> step.lower(anp.ones(8), anp.ones(8)).memory_analysis()["alias_size_in_bytes"]
         32
         """
-        from anneal.lowering.cost import memory_analysis
+        from anneal.lowering.analysis import memory_analysis
 
         return memory_analysis(self.plan)
 

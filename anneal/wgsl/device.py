@@ -19,9 +19,10 @@ from anneal import config
 from anneal.device import DeviceError, Donation, forget_forked, read
 from anneal.kernel.target import SOFTWARE, WEBGPU
 from anneal.lowering import cache
+from anneal.lowering.code import Kernel
 from anneal.lowering.cost import item_bytes
 from anneal.lowering.limits import Limits
-from anneal.lowering.plan import Kernel, Launch, Plan, Slot, lower
+from anneal.lowering.plan import Launch, Plan, Slot, lower
 from anneal.memo import Memo
 from anneal.profiling import profiled, record
 from anneal.provenance import Lines

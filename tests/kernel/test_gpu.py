@@ -45,7 +45,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heuristic, "_LEAST_EACH", 1 / 32)
     monkeypatch.setattr(heuristic, "_LEAST_LOADS", 0)
     monkeypatch.setattr(heuristic, "_OUTSIDE", 3)
-    monkeypatch.setattr("anneal.lowering.plan._rendered", Memo(1000))
+    monkeypatch.setattr("anneal.lowering.code._written", Memo(1000))
 
 
 def plan(f: Any, *args: Any) -> Plan:

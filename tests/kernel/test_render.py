@@ -54,13 +54,15 @@ def test_partial_results_of_threads_and_workgroups_are_combined_after_them(
     target: Target, run: Run
 ) -> None:
     kind = "THREAD" if target is CPU else "GRID"
-    x, out = argument(1, F, 6000), argument(0, F, 1)
+    x, out = argument(2, F, 6000), argument(0, F, 1)  # a position between them is another's
     i = axis(6000, "i")
     body = store(out, i.const_like(0), reduce("add", load(x, i), i))
     opts = parse(f"SPLIT(i, 100) GROUP(i/100) {kind}(i/100)")
     kernel = apply(Kernel(body), opts, target)
     data = np.random.default_rng(0).integers(-4, 5, 6000).astype(np.float32)
-    assert run(kernel, {0: np.zeros(1), 1: data})[0][0] == data.sum()
+    held = run(kernel, {0: np.zeros(1), 2: data})
+    assert held[0][0] == data.sum()
+    np.testing.assert_array_equal(held[2], data)
 
 
 @pytest.mark.parametrize(("target", "run"), DEVICES)

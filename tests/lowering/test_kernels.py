@@ -13,7 +13,7 @@ import anneal.numpy as anp
 from anneal import lax, nn
 from anneal.kernel.heuristic import Choices
 from anneal.kernel.target import CPU
-from anneal.lowering import plan as plans
+from anneal.lowering import code
 from anneal.lowering.limits import Limits
 from anneal.lowering.plan import lower
 from anneal.memo import Memo
@@ -23,8 +23,8 @@ from anneal.rules import _symbolic
 @pytest.fixture(autouse=True)
 def _without_opts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels as the scheduler leaves them, made anew."""
-    monkeypatch.setattr(plans, "for_cpu", Choices)
-    monkeypatch.setattr(plans, "_rendered", Memo(1000))
+    monkeypatch.setattr(code, "for_cpu", Choices)
+    monkeypatch.setattr(code, "_written", Memo(1000))
 
 
 def sources(f: Any, *shapes: tuple[int, ...]) -> list[str]:

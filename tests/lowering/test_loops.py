@@ -18,7 +18,7 @@ from anneal.kernel.heuristic import Choices, for_cpu, for_webgpu
 from anneal.kernel.ir import ZERO, Kernel, argument, axis, count_of, reduce, store
 from anneal.kernel.spec import iterations
 from anneal.kernel.target import CPU, SOFTWARE, WEBGPU, Target
-from anneal.lowering import plan as plans
+from anneal.lowering import code
 from anneal.lowering.limits import Limits, trips
 from anneal.lowering.plan import lower
 from anneal.memo import Memo
@@ -95,8 +95,8 @@ def test_loops_end_before_a_driver_ends_them(
     def count(nest: Kernel, target: Target) -> None:
         counted.append(iterations(nest))
 
-    monkeypatch.setattr(plans, "check_limits", count)
-    monkeypatch.setattr(plans, "_rendered", Memo(1000))
+    monkeypatch.setattr(code, "check_limits", count)
+    monkeypatch.setattr(code, "_written", Memo(1000))
     f, args = PROGRAMS[name]
     with anneal.default_device("webgpu"):
         graph = anneal.jit(f).lower(*args).graph

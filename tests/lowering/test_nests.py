@@ -17,7 +17,7 @@ from anneal.kernel.ir import Kernel
 from anneal.kernel.spec import verify
 from anneal.kernel.target import CPU
 from anneal.llvm import render as native
-from anneal.lowering import plan as plans
+from anneal.lowering import code
 from anneal.lowering.limits import Limits
 from anneal.lowering.plan import lower
 from anneal.memo import Memo
@@ -46,9 +46,9 @@ def run(graph: Graph, data: list[np.ndarray[Any, Any]], donate: frozenset[int],
         nests[made.source] = nest
         return made
 
-    monkeypatch.setattr(plans, "_rendered", Memo(1000))
+    monkeypatch.setattr(code, "_written", Memo(1000))
     monkeypatch.setattr(native, "render", noted)
-    monkeypatch.setattr(plans, "for_cpu", Choices)
+    monkeypatch.setattr(code, "for_cpu", Choices)
     plan = lower(graph, Limits(32, target=CPU), donate)
     memory: list[np.ndarray[Any, Any]] = []
     for s in plan.slots:

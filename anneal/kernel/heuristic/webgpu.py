@@ -100,13 +100,14 @@ class _Shape:
 
 
 def _outer(kernel: Kernel) -> list[str]:
-    """The ranges of the nest that no reduction is computed again for, but for little work; all of
-    them if there are none."""
+    """The ranges of the nest that no reduction is computed again for, but for little work; if there
+    are none, all but those that are reduced, too."""
     nest = kernel.body
     if nest.op is not ops.END:
         return []
     around = loops_around(kernel)
-    ranges = [r for r in nest.src[1:] if r not in kernel.carried]
+    reduced = {r for u in kernel.nodes if u.op is ops.REDUCE for r in u.src[1:]}
+    ranges = [r for r in nest.src[1:] if r not in kernel.carried and r not in reduced]
     work = {u: visits(u, around) * math.prod(map(extent, u.src[1:]))
             for u in kernel.nodes if u.op is ops.REDUCE or u.op is ops.STAGE}  # fmt: skip
     total = sum(visits(u, around) for u in accesses(kernel))

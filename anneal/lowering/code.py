@@ -1,0 +1,160 @@
+"""The kernels of a launch as the device's code.
+
+In: jobs, each a grid and guarded statements of the scheduler, and the buffers that they bind. Out:
+kernels, shaped by the target's heuristic and written by its renderer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from anneal import config
+from anneal.kernel.decompose import decompose
+from anneal.kernel.expand import launches
+from anneal.kernel.heuristic import for_cpu, for_webgpu
+from anneal.kernel.ir import Kernel as Nest
+from anneal.kernel.ir import kind_of
+from anneal.kernel.spec import check_limits, verify
+from anneal.kernel.target import Target
+from anneal.llvm import render as native
+from anneal.lowering.cost import item_bytes, kernel_flops
+from anneal.lowering.kernels import Guarded
+from anneal.lowering.nests import kernels_of
+from anneal.memo import Memo
+from anneal.stats import count
+from anneal.uop.dtypes import DType
+from anneal.uop.symbolic import hi
+from anneal.uop.uop import UOp, structural_key
+from anneal.wgsl import render as wgsl
+
+Job = tuple[tuple[UOp, ...], tuple[Guarded, ...]]
+
+
+class Unfit(Exception):
+    """What is wrong with a kernel, without the line that is to blame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One buffer of a kernel."""
+
+    dtype: DType
+    size: int
+    access: Literal["read", "read_write"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Code for the device. `grid` counts workgroups, or the chunks that threads share, `workgroup`
+    invocations in one. `scratch`: bytes that each thread needs; `nest`: its loops, as text."""
+
+    name: str
+    source: str
+    grid: tuple[int, int, int]
+    workgroup: tuple[int, int, int]
+    params: tuple[Param, ...]
+    flops: int = 0
+    scratch: int = 0
+    nest: str = ""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all buffers bound, each moved once."""
+        return sum(p.size * item_bytes(p.dtype) for p in self.params)
+
+    @property
+    def outputs(self) -> tuple[Param, ...]:
+        """The buffers that it writes."""
+        return tuple(p for p in self.params if p.access == "read_write")
+
+    @property
+    def inputs(self) -> tuple[Param, ...]:
+        """The buffers that it reads."""
+        return tuple(p for p in self.params if p.access == "read")
+
+
+# A kernel, and what it binds: positions among the params of the schedule's, and beyond.
+_Bound = tuple[Kernel, tuple[int, ...]]
+_Key = tuple[str, tuple[tuple[int, ...], ...], tuple[Param, ...], Target]
+_written: Memo[_Key, tuple[_Bound, ...]] = Memo(2048)
+
+
+def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...],
+                target: Target) -> tuple[_Bound, ...]:  # fmt: skip
+    """The device's kernels for jobs of the scheduler that do not wait for each other, written once
+    for every structure: one, if it can be."""
+    statements = [s for _, parts in jobs for p in parts for s in p.statements]
+    conditions = [p.condition for _, parts in jobs for p in parts if p.condition is not None]
+    text = structural_key([*(r for grid, _ in jobs for r in grid), *conditions, *statements])
+    counts = tuple([(len(grid), *(len(p.statements) for p in parts)) for grid, parts in jobs])
+    key = text, counts, params, target
+    known = _written.find(key)
+    if known is not None:
+        return known
+    count("kernels_rendered")
+    shape, write = (for_cpu, _for_cpu) if target.name == "cpu" else (for_webgpu, _for_webgpu)
+    steps: list[list[Nest]] = []
+    for nest in (nest for grid, parts in jobs for nest in kernels_of(grid, parts)):
+        taken = [p.arg for step in steps for n in step for p in n.params]
+        first = 1 + max([len(params) - 1, *taken])
+        steps.append(launches(shape(nest, target).kernel, first))
+    for nest in (nest for step in steps for nest in step):
+        if config.verify():
+            verify(nest)
+        if (problem := check_limits(nest, target)) is not None:
+            raise Unfit(f"needs {problem}")
+    flops = sum(kernel_flops(grid, parts) for grid, parts in jobs)
+    made = []
+    for n, launch in enumerate(write(steps, target)):
+        reduces = any(nest.reduces for nest in launch.nests)
+        written = {u.arg for nest in launch.nests for u in nest.written}
+        bound = {u.arg: Param(u.dtype, int(u.src[0].arg),
+                              "read_write" if u.arg in written else "read")
+                 for nest in launch.nests for u in nest.params}  # fmt: skip
+        kernel = Kernel(f"{'r' if reduces else 'e'}_{text[:6]}_{n}", launch.source, launch.grid,
+                        launch.workgroup, tuple([bound[i] for i in launch.binds]),
+                        0 if n else flops, launch.scratch, "\n".join(map(str, launch.nests)))
+        made.append((kernel, launch.binds))
+    return _written.keep(key, tuple(made))
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """What a device compiles of some nests, and how it is launched."""
+
+    nests: tuple[Nest, ...]
+    source: str
+    binds: tuple[int, ...]
+    grid: tuple[int, int, int]
+    workgroup: tuple[int, int, int] = (1, 1, 1)
+    scratch: int = 0
+
+
+def _for_cpu(steps: Sequence[Sequence[Nest]], target: Target) -> list[_Text]:
+    """Each nest is a launch: one native call runs all of them."""
+    out = []
+    for nest in (nest for step in steps for nest in step):
+        text = native.render(decompose(nest, target))
+        grid = (int(text.chunks.arg), 1, 1)
+        out.append(_Text((nest,), text.source, text.params, grid, scratch=text.scratch))
+    return out
+
+
+def _for_webgpu(steps: Sequence[Sequence[Nest]], target: Target) -> list[_Text]:
+    """Nests that do not wait for each other are one launch, if their workgroups fit together and
+    are few enough for an axis."""
+    nests = [nest for step in steps for nest in step]
+    groups = sum(math.prod(hi(r.src[0]) for r in nest.ranges if kind_of(r) == "grid")
+                 for nest in nests)  # fmt: skip
+    together = (len(nests) == len(steps) and groups <= target.max_grid
+                and wgsl.fit_together(nests))  # fmt: skip
+    out = []
+    for mine in [tuple(nests)] if together else [(nest,) for nest in nests]:
+        text = wgsl.render(*[decompose(nest, target) for nest in mine])
+        x, y, z = (*[int(n.arg) for n in text.groups], 1, 1, 1)[:3]
+        a, b, c = text.workgroup
+        out.append(_Text(mine, text.source, text.params, (x, y, z), (a, b, c)))
+    return out
