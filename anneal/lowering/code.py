@@ -23,6 +23,7 @@ from anneal.llvm import render as native
 from anneal.lowering.cost import item_bytes, kernel_flops
 from anneal.lowering.kernels import Guarded
 from anneal.lowering.nests import kernels_of
+from anneal.lowering.passes import Observer, observed
 from anneal.memo import Memo
 from anneal.stats import count
 from anneal.uop.dtypes import DType
@@ -82,8 +83,8 @@ _Key = tuple[str, tuple[tuple[int, ...], ...], tuple[Param, ...], Target]
 _written: Memo[_Key, tuple[_Bound, ...]] = Memo(2048)
 
 
-def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...],
-                target: Target) -> tuple[_Bound, ...]:  # fmt: skip
+def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], target: Target,
+                observe: Observer | None = None) -> tuple[_Bound, ...]:  # fmt: skip
     """The device's kernels for jobs of the scheduler that do not wait for each other, written once
     for every structure: one, if it can be."""
     statements = [s for _, parts in jobs for p in parts for s in p.statements]
@@ -92,23 +93,23 @@ def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...],
     counts = tuple([(len(grid), *(len(p.statements) for p in parts)) for grid, parts in jobs])
     key = text, counts, params, target
     known = _written.find(key)
-    if known is not None:
+    if known is not None and observe is None:
         return known
     count("kernels_rendered")
-    shape, write = (for_cpu, _for_cpu) if target.name == "cpu" else (for_webgpu, _for_webgpu)
-    steps: list[list[Nest]] = []
-    for nest in (nest for grid, parts in jobs for nest in kernels_of(grid, parts)):
-        taken = [p.arg for step in steps for n in step for p in n.params]
-        first = 1 + max([len(params) - 1, *taken])
-        steps.append(launches(shape(nest, target).kernel, first))
+    steps = _passes(jobs, len(params), target, observe)
     for nest in (nest for step in steps for nest in step):
         if config.verify():
             verify(nest)
         if (problem := check_limits(nest, target)) is not None:
             raise Unfit(f"needs {problem}")
+
+    def write(steps: list[list[Nest]]) -> list[_Text]:
+        """Kernels as a device's code: rules/kernel.upat, instructions, text."""
+        return (_for_cpu if target.name == "cpu" else _for_webgpu)(steps, target)
+
     flops = sum(kernel_flops(grid, parts) for grid, parts in jobs)
     made = []
-    for n, launch in enumerate(write(steps, target)):
+    for n, launch in enumerate(observed(observe, write, steps)):
         reduces = any(nest.reduces for nest in launch.nests)
         written = {u.arg for nest in launch.nests for u in nest.written}
         bound = {u.arg: Param(u.dtype, int(u.src[0].arg),
@@ -119,6 +120,32 @@ def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...],
                         0 if n else flops, launch.scratch, "\n".join(map(str, launch.nests)))
         made.append((kernel, launch.binds))
     return _written.keep(key, tuple(made))
+
+
+def _passes(jobs: Sequence[Job], count: int, target: Target,
+            observe: Observer | None) -> list[list[Nest]]:  # fmt: skip
+    """From jobs to kernels in shape, for each nest those that run one after another."""
+
+    def nest(jobs: Sequence[Job]) -> list[Nest]:
+        """Statements as kernels: loop nests over named ranges."""
+        return [made for grid, parts in jobs for made in kernels_of(grid, parts)]
+
+    def shape(nests: list[Nest]) -> list[Nest]:
+        """Opts: tiles, vectors, threads, workgroups."""
+        choose = for_cpu if target.name == "cpu" else for_webgpu
+        return [choose(one, target).kernel for one in nests]
+
+    def cut(nests: list[Nest]) -> list[list[Nest]]:
+        """What all threads or workgroups must have finished is a launch of its own."""
+        steps: list[list[Nest]] = []
+        first = count
+        for one in nests:
+            steps.append(launches(one, first))
+            first = max([first, *(1 + p.arg for n in steps[-1] for p in n.params)])
+        return steps
+
+    nests = observed(observe, nest, jobs)
+    return observed(observe, cut, observed(observe, shape, nests))
 
 
 @dataclass(frozen=True, slots=True)

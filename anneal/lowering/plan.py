@@ -18,17 +18,14 @@ from anneal.lowering.code import Job, Kernel, Param, Unfit, kernels_for
 from anneal.lowering.cost import item_bytes, kernel_flops
 from anneal.lowering.kernels import Guarded
 from anneal.lowering.limits import Limits
-from anneal.lowering.rangeify import every_operation, points, stored_nodes, untied, without_masks
+from anneal.lowering.passes import Lowering, Observer, observed
+from anneal.lowering.rangeify import points
 from anneal.lowering.schedule import Body, bodies
-from anneal.lowering.split import at_once, split_long
 from anneal.provenance import Lines, Table
-from anneal.rules._lowering import RULES as LOWERING
 from anneal.stats import count
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
-from anneal.uop.rewrite import rewrite
 from anneal.uop.spec import verify
-from anneal.uop.symbolic import simplify
 from anneal.uop.uop import Graph, UOp, substitute, toposort
 
 
@@ -63,37 +60,28 @@ class Plan:
     outputs: tuple[int, ...]
 
 
-def lower(graph: Graph, limits: Limits, donate: frozenset[int]) -> Plan:
+def lower(graph: Graph, limits: Limits, donate: frozenset[int],
+          observe: Observer | None = None) -> Plan:  # fmt: skip
     """The plan of `graph` on a device; `donate`: positions of inputs whose memory outputs may
-    take."""
-    max_buffers, fuse = limits.max_buffers, limits.fuse
+    take. `observe` is told of every pass."""
     places = Table({u: (i,) for i, u in enumerate(graph.nodes())})
-    carry = places.carry
-    outputs = simplify(rewrite(list(graph.outputs), LOWERING, carry=carry), carry=carry)
-    outputs = without_masks(outputs, carry) if fuse else outputs
-    outputs = simplify(split_long(at_once(outputs, carry), carry), carry=carry)
-    outputs, waits = untied([_stored_form(u) for u in outputs], carry)
-    if config.verify():
-        verify(outputs, "tensor")
-    nodes = stored_nodes(outputs, max_buffers - 1) if fuse else every_operation(outputs)
-    stored = {u: why for u, why in nodes.items() if points(u.shape)}
-    kernels = bodies(list(stored), outputs, max_buffers if fuse else 0, waits)
+    passes = Lowering(limits, places.carry, observe)
+    outputs, stored = passes.run(graph.outputs)
+
+    def group(stored: Mapping[UOp, str]) -> list[Body]:
+        """Which stored nodes one kernel makes, and their statements."""
+        return bodies(list(stored), outputs, limits.max_buffers if limits.fuse else 0, passes.waits)
+
+    kernels = observed(observe, group, stored)
     if config.verify():
         verify([s for k in kernels for s in k.statements], "kernel")
     count("schedules")
-    return _plan(graph, outputs, kernels, donate, stored, places, limits)
-
-
-def _stored_form(u: UOp) -> UOp:
-    """An output that only renames an input's elements is that input."""
-    while u.op is ops.RESHAPE or u.op in ops.IDENTITY:
-        u = u.src[0]
-    return u
+    return _plan(graph, outputs, kernels, donate, stored, places, limits, observe)
 
 
 def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
           donate: frozenset[int], reasons: Mapping[UOp, str], places: Table[int],
-          limits: Limits) -> Plan:  # fmt: skip
+          limits: Limits, observe: Observer | None) -> Plan:  # fmt: skip
     held = _in_one_memory(kernels)
     aliases = _aliases(graph, outputs, kernels, donate, held)
     kernels = _late(kernels, aliases)
@@ -124,7 +112,8 @@ def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
         if not _changes_nothing(group[0], aliases):
             made = tuple(sorted({i for k in group for i in _made(k, places)}))
             try:
-                launches += _launches(group, slots, slot_of, aliases, reasons, made, limits)
+                launches += _launches(group, slots, slot_of, aliases, reasons, made, limits,
+                                      observe)  # fmt: skip
             except Unfit as e:
                 raise _refused(graph, made, str(e)) from None
         for u in dict.fromkeys([held.get(u, u) for u in touched]):
@@ -329,7 +318,7 @@ def _bound(group: Sequence[Body], aliases: Mapping[UOp, UOp]) -> list[UOp]:
 
 def _launches(group: Sequence[Body], slots: list[Slot], slot_of: dict[UOp, int],
               aliases: dict[UOp, UOp], reasons: Mapping[UOp, str], made: tuple[int, ...],
-              limits: Limits) -> list[Launch]:  # fmt: skip
+              limits: Limits, observe: Observer | None) -> list[Launch]:  # fmt: skip
     outputs = [u for k in group for u in k.outputs]
     nodes = _bound(group, aliases)
     place = {u: i for i, u in enumerate(nodes)}
@@ -342,7 +331,8 @@ def _launches(group: Sequence[Body], slots: list[Slot], slot_of: dict[UOp, int],
     if limits.fuse and len(nodes) > limits.max_buffers:
         raise Unfit(f"binds {len(nodes)} buffers; the device allows {limits.max_buffers}")
     launched = []
-    for kernel, binds in kernels_for([_job(k, place) for k in group], params, limits.target):
+    jobs = [_job(k, place) for k in group]
+    for kernel, binds in kernels_for(jobs, params, limits.target, observe):
         for position, p in zip(binds, kernel.params, strict=True):
             if position not in args:  # what one launch leaves for the next
                 args[position] = _temporary(slots, [], -(-p.size * item_bytes(p.dtype) // 4))

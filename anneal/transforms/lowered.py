@@ -29,6 +29,15 @@ class Lowered:
 
         return lower(self.graph, device.limits(), self._donated)
 
+    def _passes(self) -> str:
+        from anneal import device
+        from anneal.lowering.passes import Step, table
+        from anneal.lowering.plan import lower
+
+        steps: list[Step] = []
+        lower(self.graph, device.limits(), self._donated, steps.append)
+        return table(steps)
+
     @property
     def kernels(self) -> tuple[Any, ...]:
         """The kernels in order of launch, each with `.name`, `.outputs`, `.inputs`, `.grid` (in
@@ -64,17 +73,20 @@ class Lowered:
         return memory_analysis(self.plan)
 
     def as_text(self, what: str = "graph") -> str:
-        """The program as text: its "graph"; its "kernels", each with the lines of Python that it
-        computes, the reason for every buffer that it writes and, on the CPU, its loops and the Opts
-        that shaped them; or their "source"."""
+        """The program as text: its "graph"; the "passes" that lower it, with the nodes that each
+        leaves, the rules that fired and milliseconds; its "kernels", each with the lines of Python
+        that it computes, the reason for every buffer that it writes, its loops and the Opts that
+        shaped them; or their "source"."""
         if what == "graph":
             return repr(self.graph)
         if what == "kernels":
             lines = Lines(self.graph)
             return "\n".join([_kernel_text(x, lines.of(x.made)) for x in self.plan.launches])
+        if what == "passes":
+            return self._passes()
         if what == "source":
             return "\n\n".join([k.source for k in self.kernels])
-        raise ValueError(f'as_text knows "graph", "kernels" and "source", not {what!r}')
+        raise ValueError(f'as_text knows "graph", "passes", "kernels" and "source", not {what!r}')
 
 
 def _kernel_text(launch: Any, origins: Sequence[Origin]) -> str:

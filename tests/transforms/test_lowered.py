@@ -8,6 +8,9 @@ import pytest
 import anneal
 import anneal.numpy as anp
 from anneal import nn
+from anneal.lowering.limits import Limits
+from anneal.lowering.passes import Step
+from anneal.lowering.plan import lower
 from tests import programs
 
 
@@ -66,5 +69,29 @@ def test_backward_lines_are_told_apart() -> None:
 
 
 def test_an_unknown_text() -> None:
-    with pytest.raises(ValueError, match='"graph", "kernels" and "source"'):
+    with pytest.raises(ValueError, match='"passes", "kernels" and "source"'):
         anneal.jit(lambda x: x + 1).lower(1.0).as_text("hlo")
+
+
+def test_passes_are_told_with_what_they_leave() -> None:
+    with anneal.default_device("cpu"):
+        f = anneal.jit(lambda x: anp.exp(anneal.lax.stop_gradient(x) * 1 + 0).sum(0))
+        text = f.lower(np.zeros((30, 40), np.float32)).as_text("passes")
+    names = [line.split()[0] for line in text.splitlines() if not line.startswith("  ")]
+    assert names == ["pass", "drop_markers", "simplify", "share_masks", "reduce_at_once",
+                     "split_reductions", "simplify", "rename_results", "note_order", "place",
+                     "group", "nest", "shape", "cut", "write"]  # fmt: skip
+    assert "stop_gradient 1" in text
+    assert "mul_one 1" in text
+
+
+def test_an_observer_sees_every_pass_before_and_after() -> None:
+    graph = anneal.jit(lambda x: (anp.sin(x * 2), x.sum())).lower(np.ones(9, np.float32)).graph
+    steps: list[Step] = []
+    plan = lower(graph, Limits(32), frozenset(), steps.append)
+    assert plan == lower(graph, Limits(32), frozenset())
+    assert steps[0].before == list(graph.outputs)
+    for a, b in zip(steps, steps[1:], strict=False):
+        if b.name not in ("group", "nest"):  # which are given a part, or several things
+            assert a.after is b.before
+    assert all(s.doc and s.seconds >= 0 for s in steps)
