@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from anneal import config
 from anneal.lowering.limits import Limits
 from anneal.lowering.rangeify import every_operation, points, stored_nodes, untied, without_masks
+from anneal.lowering.sink import sunk
 from anneal.lowering.split import at_once, split_long
 from anneal.rules._lowering import RULES
 from anneal.uop import ops
@@ -112,6 +113,11 @@ def _share_masks(at: Lowering, outputs: list[UOp]) -> list[UOp]:
     return without_masks(outputs, at.carry) if at.limits.fuse else outputs
 
 
+def _sink_movement(at: Lowering, outputs: list[UOp]) -> list[UOp]:
+    """Movement of rows goes to what the rows are computed from."""
+    return sunk(outputs, at.carry) if at.limits.fuse else outputs
+
+
 def _reduce_at_once(at: Lowering, outputs: list[UOp]) -> list[UOp]:
     """A reduction of a reduction is one."""
     return at_once(outputs, at.carry)
@@ -140,8 +146,8 @@ def _note_order(at: Lowering, outputs: list[UOp]) -> list[UOp]:
 
 
 GRAPH: tuple[GraphPass, ...] = (
-    _drop_markers, _simplify, _share_masks, _reduce_at_once, _split_reductions, _simplify,
-    _rename_results, _note_order,
+    _drop_markers, _simplify, _sink_movement, _simplify, _share_masks, _reduce_at_once,
+    _split_reductions, _simplify, _rename_results, _note_order,
 )  # fmt: skip
 
 
