@@ -139,8 +139,10 @@ def _moved(top: UOp, moves: _Moves, cone: set[UOp], done: Mapping[UOp, UOp],
 
 def _of_source(u: UOp, s: UOp, moves: dict[int, _Move]) -> dict[int, _Move]:
     """How the axes of a source move for `u` to."""
+    if not s.shape:  # a scalar, of an operation or an EXPAND
+        return {}
     if u.op in ops.ELEMENTWISE:
-        return moves if s.shape else {}
+        return moves
     if u.op is ops.EXPAND:
         return {a: m for a, m in moves.items() if s.shape[a] == u.shape[a]}
     if u.op is ops.REDUCE:
@@ -166,6 +168,8 @@ def _made(u: UOp, src: Sequence[UOp], moves: dict[int, _Move]) -> UOp:
     shape = [n for a, d in enumerate(u.shape) for n in _lengths(d, moves.get(a))]
     if u.op is ops.RESHAPE:
         return src[0].reshape(shape)
+    if not u.src[0].shape:
+        return src[0].expand(shape)
     (s,) = src  # of an EXPAND, whose axes of length 1 do not move, but become as many
     one = [n for a, d in enumerate(u.src[0].shape)
            for n in (_lengths(d, moves.get(a)) if d == u.shape[a] else

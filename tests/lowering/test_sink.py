@@ -57,6 +57,14 @@ def test_rows_are_one_kernel(name: str) -> None:
     programs.agree(ROWS[name], x)
 
 
+def test_a_sum_of_all_is_a_scalar() -> None:
+    """Which an EXPAND takes as it is."""
+    f = lambda x: (x - nn.logsumexp(x, (0, 1)))[::-1, 3:].reshape(16, 4, 61)  # noqa: E731
+    programs.agree(f, normal(64, 64))
+    x = normal(3, 4)
+    programs.agree(lambda x: x.at[:, anp.argmax(x, 0)].add(1.0), x)
+
+
 def test_columns_against_the_direction_of_their_sums() -> None:
     programs.agree(lambda x: nn.softmax(x, 0)[::-1, 5:], normal(64, 64))
 
