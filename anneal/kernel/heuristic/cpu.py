@@ -16,6 +16,7 @@ from anneal.kernel.heuristic.choices import (
     by_gain,
     extent,
     merge_neighbours,
+    part_of,
     product_of,
     short_sums,
     stride,
@@ -31,6 +32,8 @@ from anneal.uop.uop import UOp
 _LEAST_FOR_THREADS = 1 << 15
 # Chunks for each thread: enough that one that is held up does not hold up the others.
 _CHUNKS = 4
+# Fewer of a product's rows: each chunk packs the other operand for itself.
+_CHUNKS_OF_PRODUCTS = 2
 # Rows and vectors of a register tile: 24 of 32 vector registers.
 _ROWS, _VECTORS = 8, 3
 # Tiles of rows for which a packed panel of the other operand stays in the second cache, and the
@@ -119,7 +122,7 @@ def _chunks_of(c: Choices, names: list[str], threads: int) -> list[str]:
     first = next((n for n in order if extent(by_name[n]) > 1), None)
     if first is None:
         return order
-    part = -(-extent(by_name[first]) // (threads * _CHUNKS))
+    part = -(-extent(by_name[first]) // (threads * _CHUNKS_OF_PRODUCTS))
     part = max(part, min(_TILES, -(-extent(by_name[first]) // threads)) if first in names else 1)
     if part == 1:
         c.take("work for every thread", "THREAD", first)
@@ -140,14 +143,14 @@ def _pack(c: Choices, p: Product, rows: int, outer: list[str], column: str, lane
     k = [name_of(r) for r in p.k]
     longest = max(p.k, key=extent)
     if len(p.k) == 1 and extent(longest) > 2 * _BLOCK:
-        name = name_of(longest)
-        c.take("blocks of the sum", "SPLIT", name, _BLOCK)
+        name, part = name_of(longest), part_of(extent(longest), _BLOCK)
+        c.take("blocks of the sum", "SPLIT", name, part)
         inner = next((n for n in outer[1:] if n), None)
         held = inner is not None and c.take("the output holds the sum so far", "CACHE",
-                                            f"{name}/{_BLOCK}", inner)  # fmt: skip
+                                            f"{name}/{part}", inner)  # fmt: skip
         if not held:
-            c.take("sums of partial sums", "GROUP", f"{name}/{_BLOCK}")
-        k = [f"{name}%{_BLOCK}"]
+            c.take("sums of partial sums", "GROUP", f"{name}/{part}")
+        k = [f"{name}%{part}"]
     unit = p.right.op is ops.LOAD and stride(p.right, p.j) == 1
     if p.right.op is ops.LOAD and (rows >= _LEAST_ROWS_TO_PACK or not unit):
         right = memory_of(p.right)
