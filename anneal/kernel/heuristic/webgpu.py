@@ -307,14 +307,15 @@ def _launch(s: _Shape) -> None:
             _chunks(s)
     while len(s.outer) > target.grid_axes and _merged(s):
         pass
+    part = 1 << (target.max_grid.bit_length() - 1)
     too_long = [r for r in s.ranges() if extent(r) > target.max_grid]
     while too_long and len(s.outer) > 1 and _merged(s):
         pass
     for name in s.outer[-target.grid_axes :]:
         r = next(r for r in s.ranges() if name_of(r) == name)
         if extent(r) > target.max_grid:
-            s.split("more than an axis counts", name, 1 << 15, "GRID")
-            name = f"{name}/{1 << 15}"
+            s.split("more than an axis counts", name, part, "GRID")
+            name = f"{name}/{part}"
         s.c.take("workgroups", "GRID", name)
 
 
