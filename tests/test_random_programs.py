@@ -3,6 +3,7 @@ held to what JAX made of some; and how they are made smaller."""
 
 from __future__ import annotations
 
+import signal
 from random import Random
 from typing import Any
 
@@ -70,6 +71,7 @@ def test_a_difference_is_found_made_smaller_and_printed(
     monkeypatch.setitem(FAMILIES, "buffers", family)
     number = next(n for n in range(99) if runner.run("buffers", runner.choices(0, "buffers", n)))
     runner.work(0, "buffers", [number], None, small=True)
+    assert signal.alarm(0) == 0  # nothing ends this process later
     assert "values = [7]" in capfd.readouterr().out
     found: Any = runner.run("buffers", runner.choices(0, "buffers", number), number)
     assert f"--family buffers --start {number}" in runner.report(found, 0)

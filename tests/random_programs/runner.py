@@ -109,18 +109,21 @@ def work(seed: int, family: str, numbers: Sequence[int], device: str | None, sma
 
     if device is not None:
         checks.devices[:] = [device]
-    for number in numbers:
-        signal.alarm(_LONGEST)
-        print(json.dumps({"begin": number}), flush=True)
-        before = sum(checks.refused.values())
-        c = choices(seed, family, number)
-        found = run(family, c, number)
-        if found is not None:
-            say(found)
-            if small:
-                smallest(found, c, say)
-        refused = sum(checks.refused.values()) > before
-        print(json.dumps({"end": number, "refused": refused}), flush=True)
+    try:
+        for number in numbers:
+            signal.alarm(_LONGEST)
+            print(json.dumps({"begin": number}), flush=True)
+            before = sum(checks.refused.values())
+            c = choices(seed, family, number)
+            found = run(family, c, number)
+            if found is not None:
+                say(found)
+                if small:
+                    smallest(found, c, say)
+            refused = sum(checks.refused.values()) > before
+            print(json.dumps({"end": number, "refused": refused}), flush=True)
+    finally:
+        signal.alarm(0)  # who called goes on
 
 
 # -- many ------------------------------------------------------------------------------------------
