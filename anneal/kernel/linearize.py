@@ -26,6 +26,7 @@ from anneal.kernel.ir import (
     waits,
 )
 from anneal.uop import dtypes, ops
+from anneal.uop.symbolic import hi
 from anneal.uop.uop import UOp, const, rebuild, toposort
 
 
@@ -444,6 +445,18 @@ class _Linearizer:
         if m.arg[0] == "add" and x.op is ops.MUL and x.dtype.is_float and self._made(x) is None:
             return Fold(m, tuple([self.value(s) for s in x.src]))
         return Fold(m, (self.value(x),))
+
+
+def trips(instructions: Sequence[Instruction]) -> int:
+    """How often the loops run, all together, those in loops for every iteration around them."""
+    total = 0
+    todo = [(i, 1) for i in instructions]
+    for i, times in todo:
+        if isinstance(i, Loop):
+            times *= max(hi(i.range.src[0]), 1)
+            total += times
+            todo += [(inner, times) for inner in i.body]
+    return total
 
 
 def _loops(u: UOp) -> tuple[UOp, ...]:

@@ -411,8 +411,8 @@ def _elements(s: UOp) -> int:
 
 
 def iterations(kernel: Kernel) -> int:
-    """How often the loops of one invocation run, all together. Reductions over the same RANGE in
-    the same place share a loop; they are counted once."""
+    """How often the loops of one invocation run, all together, at most: as if whatever binds a
+    range stood in all the loops that some binder of it stands in."""
     around = loops_around(kernel)
     seen: dict[tuple[frozenset[UOp], tuple[UOp, ...]], int] = {}
     for u in kernel.nodes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from anneal import config
@@ -17,7 +17,8 @@ from anneal.kernel.expand import launches
 from anneal.kernel.heuristic import for_cpu, for_webgpu
 from anneal.kernel.ir import Kernel as Nest
 from anneal.kernel.ir import kind_of
-from anneal.kernel.spec import check_limits, verify
+from anneal.kernel.linearize import linearize, trips
+from anneal.kernel.spec import check_limits, iterations, verify
 from anneal.kernel.target import Target
 from anneal.llvm import render as native
 from anneal.lowering.cost import item_bytes, kernel_flops
@@ -100,7 +101,7 @@ def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], target: Target,
     for nest in (nest for step in steps for nest in step):
         if config.verify():
             verify(nest)
-        if (problem := check_limits(nest, target)) is not None:
+        if (problem := _beyond(nest, target)) is not None:
             raise Unfit(f"needs {problem}")
 
     def write(steps: list[list[Nest]]) -> list[_Text]:
@@ -120,6 +121,17 @@ def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], target: Target,
                         0 if n else flops, launch.scratch, "\n".join(map(str, launch.nests)))
         made.append((kernel, launch.binds))
     return _written.keep(key, tuple(made))
+
+
+def _beyond(nest: Nest, target: Target) -> str | None:
+    """Which of the target's limits a kernel exceeds, its loops counted as they will run."""
+    problem = check_limits(nest, replace(target, max_loop=None))
+    if problem is not None or target.max_loop is None or iterations(nest) <= target.max_loop:
+        return problem
+    loops = trips(linearize(nest))
+    if loops <= target.max_loop:
+        return None
+    return f"{loops} iterations of an invocation; {target.name} ends them at {target.max_loop}"
 
 
 def _passes(jobs: Sequence[Job], count: int, target: Target,

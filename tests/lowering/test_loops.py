@@ -16,7 +16,8 @@ import anneal.numpy as anp
 from anneal import device, nn, tree
 from anneal.kernel.heuristic import Choices, for_cpu, for_webgpu
 from anneal.kernel.ir import ZERO, Kernel, argument, axis, count_of, reduce, store
-from anneal.kernel.spec import iterations
+from anneal.kernel.linearize import linearize
+from anneal.kernel.linearize import trips as kernel_trips
 from anneal.kernel.target import CPU, SOFTWARE, WEBGPU, Target
 from anneal.lowering import code
 from anneal.lowering.limits import Limits, trips
@@ -93,9 +94,9 @@ def test_loops_end_before_a_driver_ends_them(
     counted: list[int] = []
 
     def count(nest: Kernel, target: Target) -> None:
-        counted.append(iterations(nest))
+        counted.append(kernel_trips(linearize(nest)))
 
-    monkeypatch.setattr(code, "check_limits", count)
+    monkeypatch.setattr(code, "_beyond", count)
     monkeypatch.setattr(code, "_written", Memo(1000))
     f, args = PROGRAMS[name]
     with anneal.default_device("webgpu"):
@@ -128,6 +129,21 @@ def test_what_would_loop_too_often_is_refused() -> None:
     limits = Limits(target=replace(SOFTWARE, max_loop=99))
     with pytest.raises(anneal.errors.LoweringError, match=r"test_loops.py:\d+ .* 157 iterations"):
         lower(graph, limits, frozenset())
+
+
+def test_loops_that_stand_beside_each_other_are_counted_as_they_run() -> None:
+    """Rows looked up by sorted rows of sorted rows: eight loops over the same few ranges."""
+
+    def f(x: Any) -> Any:
+        rows = x[anp.argsort(x, 0)]
+        return x[anp.argsort(rows, 0)], rows
+
+    x = _data(4, 3)
+    with anneal.default_device("interpreter"):
+        want = anneal.jit(f)(x)
+    with anneal.default_device("webgpu"):
+        for got, expected in zip(anneal.jit(f)(x), want, strict=True):
+            np.testing.assert_array_equal(np.asarray(got), np.asarray(expected))
 
 
 def test_iterations_of_all_loops_count() -> None:
