@@ -111,6 +111,9 @@ class _Renderer:
         self.vectors: dict[tuple[UOp, UOp | None, int], str] = {}
         self.declared: set[UOp] = set()
         self.private: set[UOp] = set()
+        # Arrays of one invocation become registers only where loops over them are written out.
+        self.keeps = any(u.op is ops.STAGE and u.arg[0] == "register"
+                         for k in kernels for u in k.nodes)  # fmt: skip
 
     def text(self) -> Text:
         nodes = {u for k in self.kernels for u in k.nodes}
@@ -398,7 +401,7 @@ class _Renderer:
         name = self.names[i.range] = self._fresh("r")
         size = count_of(i.range)
         bound = str(size) if size is not None else self._value(i.range.src[0], 1)
-        if size is not None and size > _FEW:
+        if size is not None and size > _FEW and not self.keeps:
             bound = f"{size} + {self._unknown_zero('i32')}"
         self._out(f"for (var {name} = 0; {name} < {bound}; {name}++) {{  // {name_of(i.range)}")
         self.depth += 1
