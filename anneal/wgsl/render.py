@@ -32,7 +32,7 @@ from anneal.kernel.spec import local_axes
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.symbolic import lo
-from anneal.uop.uop import Scalar, UOp, const, toposort
+from anneal.uop.uop import Scalar, UOp, const
 
 _TYPES = {dtypes.bool_: "bool", dtypes.int32: "i32", dtypes.uint32: "u32", dtypes.float32: "f32",
           dtypes.float16: "f16", dtypes.index: "i32"}  # fmt: skip
@@ -78,10 +78,12 @@ def fit_together(kernels: Sequence[Kernel]) -> bool:
 
 def _meets(kernel: Kernel) -> bool:
     """Whether invocations of a workgroup wait for each other."""
-    return any(kind_of(r) == "local" for u in kernel.nodes if u.op in (ops.REDUCE, ops.STAGE)
-               for r in u.src[1:]) or any(  # fmt: skip
-        kind_of(r) == "local" for u in kernel.nodes if u.op is ops.AFTER
-        for e in u.src[1:] for r in toposort([e]) if r.op is ops.RANGE)  # fmt: skip
+    todo = list(linearize(kernel))
+    for i in todo:
+        if isinstance(i, Barrier) or isinstance(i, Across) and kind_of(i.range) == "local":
+            return True
+        todo += i.body if isinstance(i, Loop) else []
+    return False
 
 
 def render(*kernels: Kernel) -> Text:

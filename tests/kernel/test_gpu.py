@@ -14,12 +14,15 @@ import anneal
 import anneal.numpy as anp
 from anneal import device, nn
 from anneal.kernel.heuristic import webgpu as heuristic
+from anneal.kernel.ir import Kernel, after, argument, axis, block, end, load, store
+from anneal.kernel.opts import apply, parse
 from anneal.kernel.target import WEBGPU
 from anneal.lowering.limits import Limits
 from anneal.lowering.plan import Plan
 from anneal.memo import Memo
 from anneal.uop import dtypes, ops
-from anneal.uop.uop import Graph, param
+from anneal.uop.uop import Graph, const, param
+from anneal.wgsl.render import fit_together, render
 from tests import programs
 from tests.random_graphs import Example, examples
 from tests.test_differential import _SETTINGS, compare
@@ -116,6 +119,23 @@ def test_rows_in_place_are_read_before_one_lane_writes(webgpu: None) -> None:
     np.testing.assert_allclose(np.asarray(got), total * bias, rtol=1e-4, atol=1e-3)
     want = (x - total[:, None]) * bias[:, None]
     np.testing.assert_allclose(np.asarray(scaled), want, rtol=1e-4, atol=1e-3)
+
+
+def test_who_waits_for_others_fits_only_among_as_many() -> None:
+    """Eight lanes of 64 would wait for lanes that never come."""
+    i, j = axis(5, "i"), axis(8, "j")
+    b, y, x = (argument(n, dtypes.float32, 40) for n in range(3))
+    old = load(b, i)
+    lanes = end(store(y, i * 8 + j, old + load(x, i * 8 + j)), j)
+    first = store(after(b, lanes.src[0].src[2].src[0]), i, old * 2.0)
+    waits = apply(Kernel(end(block(lanes, first), i)), parse("LOCAL(j) GRID(i)"), WEBGPU)
+    alone = apply(Kernel(end(store(y, j, load(x, j)), j)), parse("LOCAL(j)"), WEBGPU)
+    k = axis(64, "k")
+    z = argument(3, dtypes.float32, 64)
+    wide = apply(Kernel(end(store(z, k, const(1.0, dtypes.float32)), k)), parse("LOCAL(k)"), WEBGPU)
+    assert "Barrier" in render(waits).source
+    assert not fit_together([waits, wide])
+    assert fit_together([waits, alone]) and fit_together([alone, wide])
 
 
 def test_tiles_leave_a_gpu_busy(webgpu: None) -> None:
