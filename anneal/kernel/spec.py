@@ -379,7 +379,7 @@ def check_limits(kernel: Kernel, target: Target) -> str | None:
 def _beyond(kernel: Kernel, target: Target) -> str | None:
     """Positions that the target would wrap without a word."""
     most = 1 << (target.index_bits - 1)
-    for u in kernel.nodes:
+    for u in kernel.nodes if target.index_bits < 64 else ():
         if u.dtype is dtypes.index:
             low, high = bounds(u)
             if low < -most or high >= most:

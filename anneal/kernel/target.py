@@ -14,7 +14,8 @@ class Target:
     run (Mesa's llvmpipe ends them at 65,535 without a word), or None. `vector_widths`: lanes that a
     VECTOR range may have. `index_bits`: of what counts elements, one of them a sign. `registers`:
     vector registers of one invocation. `threads`: of a CPU. `lanes`: invocations of a workgroup
-    that cost no more than one; `busy`: invocations that keep a device busy."""
+    that cost no more than one; `busy`: invocations that keep a device busy. `dispatch`: what
+    starting a workgroup costs, in elements."""
 
     name: str
     kinds: tuple[str, ...]
@@ -31,6 +32,7 @@ class Target:
     threads: int = 1
     lanes: int = 1
     busy: int = 1
+    dispatch: int = 0
 
 
 _WEBGPU_KINDS = ("grid", "local", "loop", "unroll", "vector")
@@ -39,6 +41,6 @@ _WEBGPU_KINDS = ("grid", "local", "loop", "unroll", "vector")
 WEBGPU = Target("webgpu", _WEBGPU_KINDS, max_loop=65_535, index_bits=32, registers=16,
                 lanes=64, busy=1 << 13)
 SOFTWARE = Target("webgpu", _WEBGPU_KINDS, max_loop=65_535, index_bits=32, registers=64,
-                  lanes=8, busy=1 << 8)
+                  lanes=8, busy=1 << 8, dispatch=1 << 12)
 CPU = Target("cpu", ("thread", "loop", "unroll", "vector"),
              vector_widths=(2, 4, 8, 16), threads=2)  # fmt: skip

@@ -7,14 +7,14 @@ kernels, shaped by the target's heuristic and written by its renderer.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from anneal import config
 from anneal.kernel.decompose import decompose
 from anneal.kernel.expand import launches
-from anneal.kernel.heuristic import for_cpu, for_webgpu
+from anneal.kernel.heuristic import Choices, for_cpu, for_webgpu
 from anneal.kernel.ir import Kernel as Nest
 from anneal.kernel.ir import kind_of
 from anneal.kernel.linearize import linearize, trips
@@ -101,12 +101,12 @@ def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], target: Target,
     for nest in (nest for step in steps for nest in step):
         if config.verify():
             verify(nest)
-        if (problem := _beyond(nest, target)) is not None:
+        if (problem := _problem(nest, target)) is not None:
             raise Unfit(f"needs {problem}")
 
     def write(steps: list[list[Nest]]) -> list[_Text]:
         """Kernels as a device's code: rules/kernel.upat, instructions, text."""
-        return (_for_cpu if target.name == "cpu" else _for_webgpu)(steps, target)
+        return _TARGETS[target.name][1](steps, target)
 
     flops = sum(kernel_flops(grid, parts) for grid, parts in jobs)
     made = []
@@ -123,7 +123,7 @@ def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], target: Target,
     return _written.keep(key, tuple(made))
 
 
-def _beyond(nest: Nest, target: Target) -> str | None:
+def _problem(nest: Nest, target: Target) -> str | None:
     """Which of the target's limits a kernel exceeds, its loops counted as they will run."""
     problem = check_limits(nest, replace(target, max_loop=None))
     if problem is not None or target.max_loop is None or iterations(nest) <= target.max_loop:
@@ -144,8 +144,7 @@ def _passes(jobs: Sequence[Job], count: int, target: Target,
 
     def shape(nests: list[Nest]) -> list[Nest]:
         """Opts: tiles, vectors, threads, workgroups."""
-        choose = for_cpu if target.name == "cpu" else for_webgpu
-        return [choose(one, target).kernel for one in nests]
+        return [_TARGETS[target.name][0](one, target).kernel for one in nests]
 
     def cut(nests: list[Nest]) -> list[list[Nest]]:
         """What all threads or workgroups must have finished is a launch of its own."""
@@ -197,3 +196,11 @@ def _for_webgpu(steps: Sequence[Sequence[Nest]], target: Target) -> list[_Text]:
         a, b, c = text.workgroup
         out.append(_Text(mine, text.source, text.params, (x, y, z), (a, b, c)))
     return out
+
+
+# For each target its heuristic, and how its kernels become launches.
+_Write = Callable[[Sequence[Sequence[Nest]], Target], list[_Text]]
+_TARGETS: dict[str, tuple[Callable[[Nest, Target], Choices], _Write]] = {
+    "cpu": (for_cpu, _for_cpu),
+    "webgpu": (for_webgpu, _for_webgpu),
+}

@@ -7,7 +7,9 @@ the time. `lowering/code.py` has the passes from kernels to text, which it obser
 
 from __future__ import annotations
 
+import functools
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -44,15 +46,18 @@ _Out = TypeVar("_Out")
 
 
 def observed(observe: Observer | None, run: Callable[[_In], _Out], given: _In,
-             fired: Sequence[Fired] = ()) -> _Out:  # fmt: skip
-    """What a pass makes of what it is given; `fired` fills while it runs."""
+             fired: Sequence[Fired] = (),
+             said: Callable[..., Any] | None = None) -> _Out:  # fmt: skip
+    """What a pass makes of what it is given; `fired` fills while it runs. Its name and line are
+    those of `said`, where that is another function."""
     if observe is None:
         return run(given)
     start = time.perf_counter()
     made = run(given)
     seconds = time.perf_counter() - start
-    doc = (run.__doc__ or "").strip().partition("\n")[0]
-    observe(Step(run.__name__.strip("_"), doc, given, made, tuple(fired), seconds))
+    said = said or run
+    doc = (said.__doc__ or "").strip().partition("\n")[0]
+    observe(Step(said.__name__.strip("_"), doc, given, made, tuple(fired), seconds))
     return made
 
 
@@ -72,12 +77,7 @@ class Lowering:
         made = list(outputs)
         for one in GRAPH:
             self.fired.clear()
-
-            def run(given: list[UOp], one: GraphPass = one) -> list[UOp]:
-                return one(self, given)
-
-            run.__name__, run.__doc__ = one.__name__, one.__doc__
-            made = observed(self.observe, run, made, self.fired)
+            made = observed(self.observe, functools.partial(one, self), made, self.fired, one)
             if config.verify():
                 verify(made, "tensor")
 
@@ -151,31 +151,25 @@ GRAPH: tuple[GraphPass, ...] = (
 )  # fmt: skip
 
 
+# Passes of lowering/code.py, which run for each launch.
+PER_LAUNCH = ("nest", "shape", "cut", "write")
+
+
 def table(steps: Sequence[Step]) -> str:
     """The passes as lines: nodes that each left (of text lines, of places entries), milliseconds,
-    what it does, the rules that fired. Those that ran for every kernel are one line each."""
-    rows: list[tuple[Step, int, float, dict[str, int]]] = []
-    for s in steps:
-        fired: dict[str, int] = {}
-        for f in s.fired:
-            fired[f.rule.name] = fired.get(f.rule.name, 0) + 1
-        rows.append((s, _length(s.after), s.seconds, fired))
-    merged: dict[object, tuple[Step, int, float, dict[str, int]]] = {}
-    for n, (s, length, seconds, fired) in enumerate(rows):
-        key: object = s.name if s.name in PER_KERNEL else n
-        _, before, spent, _ = merged.get(key, (s, 0, 0.0, fired))
-        merged[key] = s, before + length, spent + seconds, fired
-    lines = [f"{'pass':18}{'leaves':>8}{'ms':>9}  "]
-    for s, length, seconds, fired in merged.values():
-        lines.append(f"{s.name:18}{length:8}{seconds * 1e3:9.2f}  {s.doc}")
+    what it does, the rules that fired. Those that run for every launch are one line each."""
+    runs: dict[object, list[Step]] = {}
+    for n, s in enumerate(steps):
+        runs.setdefault(s.name if s.name in PER_LAUNCH else n, []).append(s)
+    lines = [f"{'pass':18}{'leaves':>8}{'ms':>9}"]
+    for run in runs.values():
+        left, spent = sum(_length(s.after) for s in run), sum(s.seconds for s in run)
+        lines.append(f"{run[0].name:18}{left:8}{spent * 1e3:9.2f}  {run[0].doc}")
+        fired = Counter(f.rule.name for s in run for f in s.fired)
         if fired:
             most = sorted(fired.items(), key=lambda item: (-item[1], item[0]))
             lines.append(" " * 37 + ", ".join([f"{name} {count}" for name, count in most]))
     return "\n".join(lines)
-
-
-# Passes of lowering/code.py, which run for each launch.
-PER_KERNEL = ("nest", "shape", "cut", "write")
 
 
 def _length(value: Any) -> int:

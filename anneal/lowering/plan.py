@@ -283,17 +283,24 @@ def _side_by_side(kernels: Sequence[Body], aliases: Mapping[UOp, UOp],
     """Kernels in order, those together that are one launch: neighbours that do not wait for each
     other, all but one of them small."""
     groups: list[list[Body]] = []
+    large = 0  # in the last of them
     for k in kernels:
-        if groups and limits.fuse and _fits_beside(groups[-1], k, aliases, limits.max_buffers):
+        mine = kernel_flops(k.grid, k.parts) > _SMALL
+        if (groups and limits.fuse and large + mine < 2
+                and _fits_beside(groups[-1], k, aliases, limits.max_buffers)):  # fmt: skip
             groups[-1].append(k)
+            large += mine
         else:
             groups.append([k])
+            large = mine
     return groups
 
 
 def _fits_beside(group: list[Body], k: Body, aliases: Mapping[UOp, UOp], most: int) -> bool:
     every = [*group, k]
-    if len(every) > _MOST_BESIDE or any(_changes_nothing(b, aliases) for b in every):
+    if len(every) > _MOST_BESIDE or _changes_nothing(k, aliases) or (
+        _changes_nothing(group[0], aliases)
+    ):  # fmt: skip
         return False
     written = {u for b in group for u in b.outputs}
     read = {u for b in group for u in b.inputs}
@@ -303,9 +310,7 @@ def _fits_beside(group: list[Body], k: Body, aliases: Mapping[UOp, UOp], most: i
         return False  # in memory that others hold
     if any(aliases.get(u) in read for u in k.outputs):
         return False  # it overwrites what the others read
-    if len(_bound(every, aliases)) > most:
-        return False
-    return sum(kernel_flops(b.grid, b.parts) > _SMALL for b in every) < 2
+    return len(_bound(every, aliases)) <= most
 
 
 def _bound(group: Sequence[Body], aliases: Mapping[UOp, UOp]) -> list[UOp]:

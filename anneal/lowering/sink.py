@@ -72,7 +72,7 @@ def _splits(before: Shape, after: Shape) -> _Moves:
 
 
 def _is_fixed(u: UOp) -> bool:
-    return all(isinstance(d, int) for s in (u, u.src[0]) for d in s.shape)
+    return all(isinstance(d, int) for s in (u, *u.src[:1]) for d in s.shape)
 
 
 def _int(d: object) -> int:
@@ -97,7 +97,7 @@ def _cone(top: UOp, users: Mapping[UOp, set[UOp | None]]) -> set[UOp]:
 
 
 def _is_passed(u: UOp) -> bool:
-    if not all(isinstance(d, int) for s in (u, *u.src[:1]) for d in s.shape):
+    if not _is_fixed(u):
         return False
     if u.op is ops.RESHAPE:  # with axes of length 1, or without
         return [d for d in u.shape if d != 1] == [d for d in u.src[0].shape if d != 1]

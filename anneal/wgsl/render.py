@@ -615,7 +615,7 @@ def _used_once(bodies: Sequence[Sequence[Instruction]]) -> frozenset[tuple[int, 
     """The nodes whose value one instruction wants, of the same list; with the list's id."""
     uses: dict[tuple[int, UOp], int] = {}
     todo: list[tuple[Sequence[Instruction], tuple[Fold, ...]]] = [(b, ()) for b in bodies]
-    every: dict[UOp, int] = {}
+    elsewhere: set[UOp] = set()  # wanted outside of the list that computes them
     for body, folds in todo:
         wanted: list[UOp | None] = [v for f in folds for v in f.values]
         for i in body:
@@ -633,9 +633,9 @@ def _used_once(bodies: Sequence[Sequence[Instruction]]) -> frozenset[tuple[int, 
         for u in wanted:
             if u is not None and (id(body), u) in uses:
                 uses[id(body), u] += 1
-            elif u is not None:  # computed outside of this list
-                every[u] = 1
-    return frozenset((n, u) for (n, u), count in uses.items() if count == 1 and u not in every)
+            elif u is not None:
+                elsewhere.add(u)
+    return frozenset((n, u) for (n, u), count in uses.items() if count == 1 and u not in elsewhere)
 
 
 def _splat(text: str, lanes: int, kind: str) -> str:

@@ -5,32 +5,26 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 
-from anneal.interpret import evaluate, numpy_dtype
+from anneal.interpret import evaluate
 from anneal.kernel.heuristic import for_cpu, for_webgpu, webgpu
 from anneal.kernel.interpret import interpret
 from anneal.kernel.ir import Kernel, argument, axis, end, load, reduce, store
 from anneal.kernel.spec import check_limits, verify
 from anneal.kernel.target import CPU, SOFTWARE, WEBGPU, Target
-from anneal.lowering import code
-from anneal.lowering.limits import Limits
-from anneal.lowering.plan import lower
-from anneal.memo import Memo
 from anneal.uop import dtypes
-from anneal.uop.uop import Graph
-from tests.kernel.kernels import EXACT
+from tests.kernel.run import check, plan_on_interpreter
 from tests.kernel.schedules import random_case
 from tests.lowering.test_nests import graph_of
 from tests.programs import Program, small
 
 F = dtypes.float32
 # Devices so small that little data are many workgroups.
-TARGETS = [replace(SOFTWARE, lanes=2, busy=1), replace(WEBGPU, lanes=4, busy=2),
-           replace(SOFTWARE, lanes=8, busy=4, max_grid=60, grid_axes=3)]  # fmt: skip
+TARGETS = [replace(SOFTWARE, lanes=2, busy=1, dispatch=1 << 14), replace(WEBGPU, lanes=4, busy=2),
+           replace(SOFTWARE, busy=4, dispatch=1 << 14, max_grid=60)]  # fmt: skip
 
 
 @pytest.fixture(params=range(len(TARGETS)), ids=["two lanes", "four lanes", "short axes"])
@@ -40,7 +34,6 @@ def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> T
     monkeypatch.setattr(webgpu, "_LEAST_EACH", 1)
     monkeypatch.setattr(webgpu, "_OUTSIDE", 3)
     monkeypatch.setattr(webgpu, "_LOADS_A_REGISTER", 1)
-    monkeypatch.setattr(webgpu, "_CHUNK", 1 << 14)
     monkeypatch.setattr(webgpu, "_UNROLLED", 2)
     return TARGETS[request.param]
 
@@ -55,47 +48,15 @@ def test_kernels_mean_the_same(target: Target, seed: int) -> None:
         if "as a position" not in (check_limits(case.kernel, target) or ""):  # of data unknown
             assert check_limits(choices.kernel, target) is None
         got = interpret(choices.kernel, case.memory)
-        for position, expected in case.expected.items():
-            said = f"{name}: {' '.join(map(str, choices.kernel.opts))}"
-            if name.partition("(")[0] in EXACT:
-                np.testing.assert_array_equal(got[position], expected, err_msg=said)
-            else:
-                np.testing.assert_allclose(got[position], expected, 2e-6, err_msg=said)
-
-
-def run(graph: Graph, data: list[np.ndarray[Any, Any]], target: Target,
-        monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray[Any, Any]]:  # fmt: skip
-    """The plan's kernels in shape, one after another, on their interpreter."""
-    nests: list[Kernel] = []
-
-    def noted(steps: list[list[Kernel]], target: Target) -> list[code._Text]:
-        out = []
-        for nest in (nest for step in steps for nest in step):
-            binds = tuple([int(p.arg) for p in nest.params])
-            out.append(code._Text((nest,), str(len(nests)), binds, (1, 1, 1)))
-            nests.append(nest)
-        return out
-
-    monkeypatch.setattr(code, "_written", Memo(1000))
-    monkeypatch.setattr(code, "_for_webgpu", noted)
-    plan = lower(graph, Limits(32, target=target), frozenset())
-    memory = [data[s.position].ravel().copy() if s.kind == "input" else
-              np.full(s.size, 7, numpy_dtype(s.dtype)) for s in plan.slots]  # fmt: skip
-    for launch in plan.launches:
-        nest = nests[int(launch.kernel.source)]
-        held = {p.arg: memory[i].view(numpy_dtype(p.dtype))
-                for i, p in zip(launch.args, nest.params, strict=True)}  # fmt: skip
-        for position, value in interpret(nest, held).items():
-            held[position][: value.size] = value
-    return [memory[i].view(numpy_dtype(u.dtype))
-            for i, u in zip(plan.outputs, graph.outputs, strict=True)]  # fmt: skip
+        check(name, choices.kernel, got, case.expected)
 
 
 @pytest.mark.parametrize("p", small(), ids=lambda p: p.name)
 def test_programs(target: Target, p: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     graph, data = graph_of(p.function, p.args)
     expected = evaluate(graph.outputs, dict(zip(graph.inputs, data, strict=True)))
-    for got, want in zip(run(graph, data, target, monkeypatch), expected, strict=True):
+    results = plan_on_interpreter(graph, data, frozenset(), target, for_webgpu, monkeypatch)
+    for got, want in zip(results, expected, strict=True):
         scale = max(1.0, float(np.abs(want[np.isfinite(want)]).max(initial=0)))
         np.testing.assert_allclose(got[: want.size], want.ravel(), 2e-3, 2e-4 * scale)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from anneal.kernel.opts import Refused, apply, parse
 from anneal.kernel.spec import verify
 from anneal.kernel.target import CPU, WEBGPU, Target
 from anneal.uop import dtypes
+from anneal.uop.uop import UOp
 from tests.kernel.kernels import EXACT, Case, matmul, polynomial, scatter, total, update
 from tests.kernel.run import on_cpu
 from tests.kernel.schedules import random_case, random_schedule
@@ -136,3 +139,28 @@ def test_a_range_that_is_bound_again_inside_stays() -> None:
             continue
         np.testing.assert_array_equal(interpret(shaped, memory)[1], data)
         np.testing.assert_array_equal(on_cpu(shaped, memory)[1], data)
+
+
+def copy_transposed(n: int, m: int) -> Kernel:
+    x, y = argument(1, dtypes.float32, n * m), argument(0, dtypes.float32, n * m)
+    i, j = axis(n, "i"), axis(m, "j")
+    return Kernel(end(store(y, j * n + i, load(x, i * m + j)), i, j))
+
+
+def test_counts_of_ranges_made_one_do_not_meet() -> None:
+    """Quotient and remainder of a merged range say what it counts; parts of splits of splits, too,
+    where each has a rest."""
+    for n, m in ((5, 7), (1000, 1000), (1021, 66)):
+        for opts in ("MERGE(i, j) GRID(i*j)" if n < 1000 else
+                     "SPLIT(i, 16) UNROLL(i%16) SPLIT(j, 16) SPLIT(j/16, 8) LOCAL(j/16%8)",
+                     "SPLIT(j, 4) SPLIT(j/4, 8) LOCAL(j/4%8) GRID(i)"):  # fmt: skip
+            apply(copy_transposed(n, m), parse(opts), replace(WEBGPU, max_loop=None))
+
+
+@pytest.mark.parametrize("index", [
+    lambda r: r // 4, lambda r: r % 4, lambda r: r % 4 + r // 8 * 4, lambda r: r % 8 + r // 4 * 4])
+def test_counts_with_a_digit_missing_or_twice_meet(index: Callable[[UOp], UOp]) -> None:
+    y, r = argument(0, dtypes.float32, 64), axis(64, "r")
+    kernel = Kernel(end(store(y, index(r), r.cast(dtypes.float32)), r))
+    with pytest.raises(Refused, match="meet|same element"):
+        apply(kernel, parse("LOCAL(r)"), WEBGPU)

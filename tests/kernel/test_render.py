@@ -16,8 +16,9 @@ from anneal.kernel.target import CPU, WEBGPU, Target
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.uop import UOp
-from tests.kernel.kernels import EXACT, softmax
+from tests.kernel.kernels import softmax
 from tests.kernel.run import Run, on_cpu, on_webgpu
+from tests.kernel.run import check as check_case
 from tests.kernel.schedules import random_case, random_schedule
 from tests.kernel.test_opts import TILED
 
@@ -33,12 +34,7 @@ def test_random_schedules_run(target: Target, run: Run, seed: int) -> None:
         name, case = random_case(rng)
         kernel, _ = random_schedule(rng, case.kernel, target)
         got = run(decompose(kernel, target), case.memory)
-        for position, expected in case.expected.items():
-            said = f"{name}: {' '.join(map(str, kernel.opts))}"
-            if name.partition("(")[0] in EXACT:
-                np.testing.assert_array_equal(got[position], expected, err_msg=said)
-            else:
-                np.testing.assert_allclose(got[position], expected, 2e-6, err_msg=said)
+        check_case(name, kernel, got, case.expected)
 
 
 def test_a_tiled_product_runs_on_threads() -> None:

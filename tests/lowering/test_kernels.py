@@ -23,7 +23,7 @@ from anneal.rules import _symbolic
 @pytest.fixture(autouse=True)
 def _without_opts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels as the scheduler leaves them, made anew."""
-    monkeypatch.setattr(code, "for_cpu", Choices)
+    monkeypatch.setitem(code._TARGETS, "cpu", (Choices, code._for_cpu))
     monkeypatch.setattr(code, "_written", Memo(1000))
 
 

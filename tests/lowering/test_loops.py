@@ -96,7 +96,7 @@ def test_loops_end_before_a_driver_ends_them(
     def count(nest: Kernel, target: Target) -> None:
         counted.append(kernel_trips(linearize(nest)))
 
-    monkeypatch.setattr(code, "_beyond", count)
+    monkeypatch.setattr(code, "_problem", count)
     monkeypatch.setattr(code, "_written", Memo(1000))
     f, args = PROGRAMS[name]
     with anneal.default_device("webgpu"):

@@ -10,19 +10,12 @@ import pytest
 import anneal
 import anneal.numpy as anp
 from anneal import tree
-from anneal.interpret import evaluate, numpy_dtype
+from anneal.interpret import evaluate
 from anneal.kernel.heuristic import Choices
-from anneal.kernel.interpret import interpret
-from anneal.kernel.ir import Kernel
-from anneal.kernel.spec import verify
 from anneal.kernel.target import CPU
-from anneal.llvm import render as native
-from anneal.lowering import code
-from anneal.lowering.limits import Limits
-from anneal.lowering.plan import lower
-from anneal.memo import Memo
 from anneal.transforms import trace
 from anneal.uop.uop import Graph
+from tests.kernel.run import plan_on_interpreter
 from tests.programs import Program, small
 
 
@@ -35,45 +28,12 @@ def graph_of(function: Any, args: Any) -> tuple[Graph, list[np.ndarray[Any, Any]
     return graph, [np.asarray(a) for a in arrays]
 
 
-def run(graph: Graph, data: list[np.ndarray[Any, Any]], donate: frozenset[int],
-        monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray[Any, Any]]:  # fmt: skip
-    """The plan's kernels, one after another, on their interpreter."""
-    nests: dict[str, Kernel] = {}
-    render = native.render
-
-    def noted(nest: Kernel) -> native.Text:
-        made = render(nest)
-        nests[made.source] = nest
-        return made
-
-    monkeypatch.setattr(code, "_written", Memo(1000))
-    monkeypatch.setattr(native, "render", noted)
-    monkeypatch.setattr(code, "for_cpu", Choices)
-    plan = lower(graph, Limits(32, target=CPU), donate)
-    memory: list[np.ndarray[Any, Any]] = []
-    for s in plan.slots:
-        if s.kind == "input":
-            memory.append(data[s.position].ravel().copy())
-        elif s.alias is not None:
-            memory.append(memory[s.alias])
-        else:
-            memory.append(np.full(s.size, 7, numpy_dtype(s.dtype)))
-    for launch in plan.launches:
-        nest = nests[launch.kernel.source]
-        verify(nest)
-        held = {p.arg: memory[i].view(numpy_dtype(p.dtype))
-                for i, p in zip(launch.args, nest.params, strict=True)}  # fmt: skip
-        for position, value in interpret(nest, held).items():
-            held[position][: value.size] = value
-    return [memory[i].view(numpy_dtype(u.dtype))
-            for i, u in zip(plan.outputs, graph.outputs, strict=True)]  # fmt: skip
-
-
 def compare(function: Any, args: Any, donate: frozenset[int],
             monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     graph, data = graph_of(function, args)
     expected = evaluate(graph.outputs, dict(zip(graph.inputs, data, strict=True)))
-    for got, want in zip(run(graph, data, donate, monkeypatch), expected, strict=True):
+    results = plan_on_interpreter(graph, data, donate, CPU, Choices, monkeypatch)
+    for got, want in zip(results, expected, strict=True):
         scale = max(1.0, float(np.abs(want[np.isfinite(want)]).max(initial=0)))
         np.testing.assert_allclose(got[: want.size], want.ravel(), 2e-3, 2e-4 * scale)
 

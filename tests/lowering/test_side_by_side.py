@@ -10,6 +10,7 @@ import pytest
 import anneal
 import anneal.numpy as anp
 from anneal import nn
+from anneal.kernel.target import SOFTWARE, WEBGPU
 from anneal.lowering.limits import Limits
 from anneal.lowering.plan import Plan, lower
 from tests import programs
@@ -95,6 +96,19 @@ def test_partial_results_of_several_have_memory_of_their_own(device: str) -> Non
         got = anneal.jit(f)(x, y, z)
     for a, b in zip(got, f(x, y, z), strict=True):
         np.testing.assert_allclose(np.asarray(a), b, rtol=1e-4, atol=1e-4)
+
+
+def test_sizes_beyond_what_an_axis_counts() -> None:
+    """Prime lengths above 65,536; and more workgroups than an axis has, which are two launches."""
+    x, y = normal(70_001, 3), normal(65_537)
+    f = lambda x, y: (nn.softmax(x), y[::-1] * 2)  # noqa: E731
+    assert len(plan(f, x, y).launches) == 1
+    programs.agree(f, x, y)
+    graph = anneal.jit(lambda x, y: (x + 1, y * 2)).lower(np.zeros(20_000_003, np.float32), y).graph
+    for target, launches in ((SOFTWARE, 1), (WEBGPU, 2)):
+        made = lower(graph, Limits(32, target=target), frozenset())
+        assert len(made.launches) == launches
+        assert max(n for k in made.launches for n in k.kernel.grid) <= 65_535
 
 
 def test_two_large_kernels_are_two_launches() -> None:

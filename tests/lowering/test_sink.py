@@ -57,6 +57,13 @@ def test_rows_are_one_kernel(name: str) -> None:
     programs.agree(ROWS[name], x)
 
 
+def test_rows_beyond_65536() -> None:
+    x = normal(65_537, 3)
+    for f in (lambda x: nn.softmax(x)[1:], lambda x: nn.softmax(x)[::-1]):
+        assert len(plan(f, x).launches) == 1
+        programs.agree(f, x)
+
+
 def test_a_sum_of_all_is_a_scalar() -> None:
     """Which an EXPAND takes as it is."""
     f = lambda x: (x - nn.logsumexp(x, (0, 1)))[::-1, 3:].reshape(16, 4, 61)  # noqa: E731

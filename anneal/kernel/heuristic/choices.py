@@ -42,6 +42,10 @@ class Choices:
     kernel: Kernel
     target: Target
     reasons: list[tuple[Opt, str]] = field(default_factory=list)
+    without_loops: Target = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.without_loops = replace(self.target, max_loop=None)
 
     def take(self, why: str, name: str, *args: str | int) -> bool:
         """Applies an Opt if the kernel takes it."""
@@ -52,7 +56,7 @@ class Choices:
         matter: before an Opt it may be too often."""
         steps = [Opt(str(name), tuple(args)) for name, *args in opts]
         try:
-            self.kernel = apply(self.kernel, steps, replace(self.target, max_loop=None))
+            self.kernel = apply(self.kernel, steps, self.without_loops)
         except Refused:
             return False
         self.reasons += [(opt, why) for opt in steps]

@@ -165,6 +165,7 @@ def _pack(c: Choices, p: Product, rows: int, outer: list[str], column: str, lane
 def _vectors(c: Choices) -> None:
     """Vectors along the ranges whose elements lie side by side, where most work is."""
     width = max(c.target.vector_widths)
+
     def near(u: UOp, r: UOp, around: dict[UOp, frozenset[UOp]]) -> bool:
         return stride(u, r) in (0, 1) or _panel(c.kernel, u, r, around) is not None
 

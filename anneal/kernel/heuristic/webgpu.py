@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from anneal.kernel.heuristic.choices import (
     Choices,
@@ -41,10 +41,8 @@ _OUTSIDE, _RAGGED = 1 / 8, 0.75
 _LEAST_LOADS, _MOST_OPERATIONS = 1 << 16, 4096
 # Counts of a row for each lane that pay for combining the lanes' results.
 _LEAST_EACH = 8
-# Elements that a workgroup of a software renderer works at, at least, and how often it loops.
-_CHUNK, _MOST_LOOPS = 1 << 12, 128
-# Lanes of a CPU's vectors, at most: what has more is a GPU.
-_WIDEST_OF_CPUS = 16
+# How often a workgroup loops that works at several parts.
+_MOST_LOOPS = 128
 # What a reduction may cost to be computed again for each count of a range.
 _CHEAP = 8
 # How often a sum over few elements is written out.
@@ -69,7 +67,6 @@ class _Shape:
 
     c: Choices
     outer: list[str]
-    local: list[str] = field(default_factory=list)
 
     @property
     def points(self) -> int:
@@ -85,8 +82,6 @@ class _Shape:
         if not self.c.take_all(why, ("SPLIT", name, n), (kind, inner)):
             return False
         self.outer[self.outer.index(name)] = f"{name}/{n}"
-        if kind == "LOCAL":
-            self.local.append(inner)
         return True
 
     def whole(self, why: str, name: str, kind: str) -> bool:
@@ -94,8 +89,6 @@ class _Shape:
         if not self.c.take(why, kind, name):
             return False
         self.outer.remove(name)
-        if kind == "LOCAL":
-            self.local.append(name)
         return True
 
 
@@ -253,7 +246,7 @@ def _spread(s: _Shape) -> None:
             if s.points >= _WIDTH * s.c.target.busy:
                 s.split("four at a time", name, _WIDTH, "VECTOR")
         elif extent(r) >= _LEAST_EACH * lanes and not _other_lanes(s, r):
-            _row(s, name, extent(r))
+            _row(s.c, name, extent(r))
         elif extent(r) >= 4 * _WIDTH and s.points >= lanes:
             _vector_of_a_row(s.c, name)
 
@@ -271,9 +264,9 @@ def _is_reduced(kernel: Kernel, name: str) -> bool:
     return any(name_of(r) == name for u in kernel.nodes if u.op is ops.REDUCE for r in u.src[1:])
 
 
-def _row(s: _Shape, name: str, size: int) -> None:
+def _row(c: Choices, name: str, size: int) -> None:
     """A row by all invocations of a workgroup, each taking vectors of it."""
-    c, lanes = s.c, s.c.target.lanes
+    lanes = c.target.lanes
     wide = _WIDTH if size >= _WIDTH * lanes else 1
     part = lanes * wide
     lane, vector = f"{name}%{part}", f"{name}%{part}%{wide}"
@@ -284,8 +277,7 @@ def _row(s: _Shape, name: str, size: int) -> None:
     reduced = _is_reduced(c.kernel, name)
     steps += [("GROUP", x) for x in (lane, vector) if reduced and (wide > 1 or x is lane)]
     steps += [("VECTOR", vector)] if wide > 1 else []
-    if c.take_all("a row by a workgroup", *steps, ("LOCAL", lane)):
-        s.local.append(lane)
+    c.take_all("a row by a workgroup", *steps, ("LOCAL", lane))
 
 
 def _vector_of_a_row(c: Choices, name: str) -> None:
@@ -301,10 +293,9 @@ def _vector_of_a_row(c: Choices, name: str) -> None:
 def _launch(s: _Shape) -> None:
     """Invocations of workgroups, and workgroups, along what is left of the outer ranges."""
     target = s.c.target
-    if not s.local:
+    if not any(kind_of(r) == "local" for r in s.c.kernel.ranges):  # else a row is a workgroup's
         _invocations(s)
-        if s.outer and target.lanes < _WIDEST_OF_CPUS:
-            _chunks(s)
+        _chunks(s)
     while len(s.outer) > target.grid_axes and _merged(s):
         pass
     part = 1 << (target.max_grid.bit_length() - 1)
@@ -344,11 +335,14 @@ def _invocations(s: _Shape) -> None:
 
 
 def _chunks(s: _Shape) -> None:
-    """A software renderer's workgroups each work at several parts: starting one costs some."""
+    """Workgroups each work at several parts, where starting one costs as much as that."""
+    if not s.outer or not s.c.target.dispatch:
+        return
     around = loops_around(s.c.kernel)
     work = max(sum(visits(u, around) for u in accesses(s.c.kernel)), 1)
     r = max(s.ranges(), key=extent)
+    enough = s.c.target.dispatch * s.points // work
     most = s.points * s.c.target.lanes // s.c.target.busy
-    part = part_of(extent(r), min(_MOST_LOOPS, _CHUNK * s.points // work, most, extent(r)))
+    part = part_of(extent(r), min(_MOST_LOOPS, enough, most, extent(r)))
     if part > 1:
         s.split("work for a workgroup", name_of(r), part, "LOOP")
