@@ -3,18 +3,25 @@ and indices outside of memory; and it is what its reasons say."""
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+import anneal
+import anneal.numpy as anp
+from anneal import device
 from anneal.interpret import evaluate
 from anneal.kernel.heuristic import for_cpu, for_webgpu, webgpu
 from anneal.kernel.interpret import interpret
 from anneal.kernel.ir import Kernel, argument, axis, end, load, reduce, store
 from anneal.kernel.spec import check_limits, verify
 from anneal.kernel.target import CPU, SOFTWARE, WEBGPU, Target
+from anneal.lowering.limits import Limits
+from anneal.lowering.plan import lower
 from anneal.uop import dtypes
 from tests.kernel.run import check, plan_on_interpreter
 from tests.kernel.schedules import random_case
@@ -90,6 +97,25 @@ def test_axes_longer_than_a_grids_are_split() -> None:
     made = for_webgpu(rows(3_000_000, 600), WEBGPU).kernel
     assert "GRID(i%32768)" in " ".join(map(str, made.opts))
     assert check_limits(made, WEBGPU) is None
+
+
+@pytest.mark.parametrize("target", [SOFTWARE, WEBGPU], ids=["software", "gpu"])
+@pytest.mark.parametrize("shape", [(7,) * 6, (60, 61, 62), (5, 7), (3, 5, 7, 3, 5, 7), (17,) * 4])
+def test_results_in_other_orders_of_small_axes(shape: tuple[int, ...], target: Target) -> None:
+    """Parts of merged ranges would be refused, where each STORE has an order of its own."""
+
+    def f(x: Any) -> Any:
+        return x + 1, anp.transpose(x) * 2, anp.swapaxes(x, 0, 1) - 1
+
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    limits = Limits(32, target=target)
+    for launch in lower(anneal.jit(f).lower(x).graph, limits, frozenset()).launches:
+        k = launch.kernel
+        assert x.size / (math.prod(k.grid) * math.prod(k.workgroup)) <= 128
+    webgpu_ = device.get("webgpu")
+    run = webgpu_.compile(anneal.jit(f).lower(x).graph, frozenset(), limits)
+    for got, want in zip(run([webgpu_.upload(x)]), f(x), strict=True):
+        np.testing.assert_array_equal(webgpu_.read(got), np.asarray(want).ravel())
 
 
 def test_one_count_of_everything() -> None:

@@ -296,53 +296,70 @@ def _launch(s: _Shape) -> None:
     if not any(kind_of(r) == "local" for r in s.c.kernel.ranges):  # else a row is a workgroup's
         _invocations(s)
         _chunks(s)
-    while len(s.outer) > target.grid_axes and _merged(s):
-        pass
     part = 1 << (target.max_grid.bit_length() - 1)
-    too_long = [r for r in s.ranges() if extent(r) > target.max_grid]
-    while too_long and len(s.outer) > 1 and _merged(s):
-        pass
-    for name in s.outer[-target.grid_axes :]:
-        r = next(r for r in s.ranges() if name_of(r) == name)
+    for r in s.ranges():
         if extent(r) > target.max_grid:
-            s.split("more than an axis counts", name, part, "GRID")
-            name = f"{name}/{part}"
-        s.c.take("workgroups", "GRID", name)
+            s.split("more than an axis counts", name_of(r), part, "GRID")
+    free_axes = target.grid_axes - sum(kind_of(r) == "grid" for r in s.c.kernel.ranges)
+    while len(s.outer) > free_axes and _merged(s, _shortest_pair(s), target.max_grid):
+        pass
+    for r in sorted(s.ranges(), key=extent, reverse=True)[:free_axes]:
+        s.c.take("workgroups", "GRID", name_of(r))
 
 
-def _merged(s: _Shape, first: int = 0) -> bool:
-    """Whether an outer range, by number, and the next became one."""
+def _shortest_pair(s: _Shape) -> int:
+    """The first of the neighbours among the outer ranges that count least together."""
+    lengths = [extent(r) for r in s.ranges()]
+    return min(range(len(lengths) - 1), key=lambda n: lengths[n] * lengths[n + 1])
+
+
+def _merged(s: _Shape, first: int, most: int) -> bool:
+    """Whether an outer range, by number, and the next became one, of at most so many counts."""
     slow, fast = s.outer[first : first + 2]
-    if not s.c.take("fewer axes", "MERGE", slow, fast):
+    if math.prod(map(extent, s.ranges()[first : first + 2])) > most or not s.c.take(
+        "fewer axes", "MERGE", slow, fast
+    ):  # fmt: skip
         return False
     s.outer[first : first + 2] = [f"{slow}*{fast}"]
     return True
 
 
 def _invocations(s: _Shape) -> None:
-    """The invocations of a workgroup count neighbours."""
-    lanes, why = s.c.target.lanes, "invocations of a workgroup"
-    if not s.outer:
-        return
-    while (len(s.outer) > 1 and max(map(extent, s.ranges())) < lanes
-           and _merged(s, len(s.outer) - 2)):  # fmt: skip
+    """The invocations of a workgroup count neighbours: of one range, or of several that are merged,
+    where parts of those are not refused."""
+    target = s.c.target
+    before = s.c.kernel, list(s.c.reasons), list(s.outer)
+    while (len(s.outer) > 1 and max(map(extent, s.ranges())) < target.lanes
+           and _merged(s, len(s.outer) - 2, target.max_local * target.max_grid)):  # fmt: skip
         pass
+    if s.outer and not _counted(s, target.lanes) and not _counted(s, target.max_local):
+        s.c.kernel, s.c.reasons, s.outer = before
+        _counted(s, target.lanes)
+
+
+def _counted(s: _Shape, lanes: int) -> bool:
+    """Whether so many invocations count the innermost range that has as many, or the longest."""
+    why = "invocations of a workgroup"
     near = max(reversed(s.ranges()), key=lambda r: min(extent(r), lanes))
     if extent(near) <= lanes:
-        s.whole(why, name_of(near), "LOCAL")
-    else:
-        s.split(why, name_of(near), lanes, "LOCAL")
+        return s.whole(why, name_of(near), "LOCAL")
+    return s.split(why, name_of(near), lanes, "LOCAL")
 
 
 def _chunks(s: _Shape) -> None:
     """Workgroups each work at several parts, where starting one costs as much as that."""
-    if not s.outer or not s.c.target.dispatch:
+    target = s.c.target
+    if not s.outer or not target.dispatch:
         return
     around = loops_around(s.c.kernel)
     work = max(sum(visits(u, around) for u in accesses(s.c.kernel)), 1)
     r = max(s.ranges(), key=extent)
-    enough = s.c.target.dispatch * s.points // work
-    most = s.points * s.c.target.lanes // s.c.target.busy
+    enough, most = target.dispatch * s.points // work, s.points * target.lanes // target.busy
     part = part_of(extent(r), min(_MOST_LOOPS, enough, most, extent(r)))
-    if part > 1:
-        s.split("work for a workgroup", name_of(r), part, "LOOP")
+    name, why = name_of(r), "work for a workgroup"
+    if part > 1 and part == extent(r):
+        s.outer.remove(name)  # a loop as it is
+    elif part > 1 and -(-extent(r) // part) > target.max_grid:
+        s.split(why, name, part, "LOOP")
+    elif part > 1 and s.c.take_all(why, ("SPLIT", name, part), ("GRID", f"{name}/{part}")):
+        s.outer.remove(name)
