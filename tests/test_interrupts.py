@@ -6,8 +6,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import pytest
+
+from anneal.interrupts import Apart, raise_soon
 
 LOOP = """
 import ctypes, os, random, signal, sys, threading, time
@@ -134,3 +137,21 @@ def test_interrupts_leave_no_wrong_number(how: str, device: str) -> None:
     assert interrupts > 20 and steps > 20
     # Between the return of a step and the assignment of its results nobody can help.
     assert lost <= 2 + interrupts // 10, (interrupts, lost)
+
+
+def test_what_runs_apart_ends_before_an_interrupt_is_raised() -> None:
+    apart, ended = Apart(), []
+
+    def slow() -> int:
+        time.sleep(0.05)
+        ended.append(True)
+        return 7
+
+    for n in range(1, 6):
+        raise_soon(KeyboardInterrupt)
+        with pytest.raises(KeyboardInterrupt):
+            apart.run(slow)
+        assert len(ended) == n
+    assert apart.run(slow) == 7
+    with pytest.raises(ZeroDivisionError):
+        apart.run(lambda: 1 // 0)

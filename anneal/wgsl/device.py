@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from anneal import config
 from anneal.device import DeviceError, Donation, forget_forked, read
+from anneal.interrupts import Apart
 from anneal.kernel.target import SOFTWARE, WEBGPU
 from anneal.lowering import cache
 from anneal.lowering.code import Kernel
@@ -177,6 +178,7 @@ class WebGPU:
                              int(bound["max-storage-buffer-binding-size"]),
                              target=target)  # fmt: skip
         self.lock = threading.RLock()
+        self.reader = Apart()  # wgpu waits for data with locks in Python
         self.pipelines: Memo[str, Any] = Memo(_MOST_PIPELINES)
         self.pool = Pool(self._new_buffer)
         gauge(self._bytes)
@@ -275,7 +277,8 @@ class WebGPU:
             raise DeviceError("an array was read while Python shuts down: read it before")
         nbytes = -(-storage.nbytes // 4) * 4
         with self.lock, self._room():
-            raw = self.handle.queue.read_buffer(storage.held(), 0, nbytes)
+            buffer = storage.held()
+            raw = self.reader.run(lambda: self.handle.queue.read_buffer(buffer, 0, nbytes))
         out = np.frombuffer(raw, kind)[: storage.size]
         return out.astype(bool) if storage.dtype is dtypes.bool_ else out
 
