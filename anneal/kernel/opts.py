@@ -13,7 +13,7 @@ Opts prints as one line and can be given by hand:
 | LOOP UNROLL VECTOR GRID THREAD LOCAL (r) | who counts `r` |
 | REORDER(r, s, ...) | these ranges in this order, where one END binds them all |
 | GROUP(r) | the reductions over `r` and others reduce over the others first: partial results |
-| STAGE(m, r, ...) | the elements of argument m that these ranges reach are brought near, once |
+| STAGE(m, r, ...) | argument m's elements within these ranges, and what is made of each, once |
 | CACHE(r, s) | the sum over `r` in blocks, carried by the output, outside of `s` |
 """
 
@@ -307,33 +307,51 @@ def _group(kernel: Kernel, name: str) -> UOp:
 
 
 def _stage(kernel: Kernel, position: int, *names: str) -> UOp:
-    """The LOADs of an argument inside of the named ranges read a STAGE of what those reach. It is a
-    workgroup's where an invocation counts one of them."""
+    """What is read of an argument inside of the named ranges, with what is computed of it alone, is
+    a STAGE of what those reach. It is a workgroup's where an invocation counts one of them."""
     ranges = [_range(kernel, name) for name in names]
     space = "workgroup" if any(kind_of(r) == "local" for r in ranges) else "register"
     if any(kind_of(r) in ("grid", "thread") or count_of(r) is None for r in ranges):
         raise Refused("what is staged counts to a number, within one workgroup")
-    written = {memory_of(u) for u in kernel.nodes if u.op is ops.STORE}
+    staged = _computed_of(kernel, position, frozenset(ranges))
+    if not staged:
+        raise Refused(f"no LOAD of argument {position} depends on all of {', '.join(names)}")
     done: dict[UOp, UOp] = {}
-    found = False
     for u in kernel.nodes:
-        src = tuple([done[s] for s in u.src])
-        made = rebuild(u, src)
-        if (u.op is ops.LOAD and u.src[0].op is ops.ARG and u.src[0].arg == position
-                and set(ranges) <= free(u)):  # fmt: skip
+        if u not in staged:
+            done[u] = rebuild(u, tuple([done[s] for s in u.src]))
+            continue
+        own = [axis(int(r.src[0].arg), f"{name_of(r)}:{position}", kind_of(r)) for r in ranges]
+        value = u
+        for r, q in zip(ranges, own, strict=True):
+            value = _substituted(value, r, q, (q,))
+        held = stage(value, *own, space=space)
+        done[u] = load(held, staged_position(held, ranges))
+    return done[kernel.body]
+
+
+def _computed_of(kernel: Kernel, position: int, ranges: frozenset[UOp]) -> set[UOp]:
+    """The LOADs of an argument that depend on `ranges`, each with the elementwise work on it that
+    depends on no more ranges: of that, what others read."""
+    of: dict[UOp, frozenset[UOp]] = {}  # of a LOAD, and what is computed of it, what it depends on
+    plain: set[UOp] = set()  # elementwise of elements of arguments that nobody writes
+    written = kernel.written
+    for u in kernel.nodes:
+        loads = u.op is ops.LOAD and u.src[0].op is ops.ARG
+        if loads and u.src[0].arg == position and ranges <= free(u):
             if u.src[0] in written:
                 raise Refused(f"argument {position} is written, too")
-            found = True
-            own = [axis(int(r.src[0].arg), f"{name_of(r)}:{position}", kind_of(r)) for r in ranges]
-            value = made
-            for r, q in zip(ranges, own, strict=True):
-                value = _substituted(value, r, q, (q,))
-            staged = stage(value, *own, space=space)
-            made = load(staged, staged_position(staged, ranges))
-        done[u] = made
-    if not found:
-        raise Refused(f"no LOAD of argument {position} depends on all of {', '.join(names)}")
-    return done[kernel.body]
+            of[u] = free(u)
+        if loads and u.src[0] not in written or u.op in _PLAIN and plain.issuperset(u.src):
+            plain.add(u)
+            most = next((of[s] for s in u.src if s in of), None)
+            if most is not None and free(u) <= most and u.op is not ops.LOAD:
+                of[u] = most
+    read = {s for u in kernel.nodes if u not in of for s in u.src}
+    return of.keys() & read
+
+
+_PLAIN = ops.ELEMENTWISE | {ops.CONST, ops.RANGE, ops.VAR}
 
 
 def _cache(kernel: Kernel, name: str, before: str) -> UOp:

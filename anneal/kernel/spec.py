@@ -240,7 +240,7 @@ def _collision(u: UOp, kernel: Kernel) -> str | None:
         if place is None:
             return f"every count of {name_of(r)} would write the same element"
     low, below = 0, frozenset[UOp]()
-    known = sorted((s for s in spans if s.reach is not None), key=lambda s: s.step)
+    known = sorted((s for s in spans if s.reach), key=lambda s: s.step)  # one count meets none
     for s in known:
         below = below | s.ranges
         if s.step <= low and not below.isdisjoint(parallel):

@@ -15,7 +15,8 @@ class Target:
     VECTOR range may have. `index_bits`: of what counts elements, one of them a sign. `registers`:
     vector registers of one invocation. `threads`: of a CPU. `lanes`: invocations of a workgroup
     that cost no more than one; `busy`: invocations that keep a device busy. `dispatch`: what
-    starting a workgroup costs, in elements."""
+    starting a workgroup costs, in elements. `shared`: results that share an operand of a product,
+    from its computation on."""
 
     name: str
     kinds: tuple[str, ...]
@@ -33,6 +34,7 @@ class Target:
     lanes: int = 1
     busy: int = 1
     dispatch: int = 0
+    shared: int = 16
 
 
 _WEBGPU_KINDS = ("grid", "local", "loop", "unroll", "vector")
@@ -43,4 +45,4 @@ WEBGPU = Target("webgpu", _WEBGPU_KINDS, max_loop=65_535, index_bits=32, registe
 SOFTWARE = Target("webgpu", _WEBGPU_KINDS, max_loop=65_535, index_bits=32, registers=64,
                   lanes=8, busy=1 << 8, dispatch=1 << 12)
 CPU = Target("cpu", ("thread", "loop", "unroll", "vector"),
-             vector_widths=(2, 4, 8, 16), threads=2)  # fmt: skip
+             vector_widths=(2, 4, 8, 16), threads=2, shared=256)  # fmt: skip

@@ -12,6 +12,7 @@ from anneal.kernel.ir import (
     after,
     argument,
     axis,
+    block,
     end,
     load,
     reduce,
@@ -46,6 +47,22 @@ def matmul(rng: np.random.Generator, m: int, n: int, k: int) -> Case:
     x, y, z = _whole(rng, m, k), _whole(rng, k, n), _whole(rng, n)
     return Case(Kernel(body), {0: np.zeros(m * n, "f"), 1: x, 2: y, 3: z},
                 {0: np.maximum(x @ y + z, 0).ravel()})  # fmt: skip
+
+
+def layer(rng: np.random.Generator, m: int, n: int, k: int) -> Case:
+    """z = where(A < 0, 2 A, A) * s @ max(B, -A[0]), and max(z, 0): factors that are computed, and
+    several results of one sum."""
+    z, h, a, b, s = (argument(i, F, d) for i, d in enumerate((m * n, m * n, m * k, k * n, k)))
+    i, j, r = axis(m, "i"), axis(n, "j"), axis(k, "k")
+    x = load(a, i * k + r)
+    left = (x < 0.0).where(x * 2.0, x) * load(s, r)
+    right = load(b, r * n + j).maximum(-load(a, ZERO))
+    total = reduce("add", left * right, r)
+    body = end(block(store(z, i * n + j, total), store(h, i * n + j, total.maximum(0.0))), i, j)
+    u, v, w = _whole(rng, m, k), _whole(rng, k, n), _whole(rng, k)
+    out = (np.where(u < 0, 2 * u, u) * w) @ np.maximum(v, -u[0, 0])
+    return Case(Kernel(body), {0: np.zeros(m * n, "f"), 1: np.zeros(m * n, "f"), 2: u, 3: v, 4: w},
+                {0: out.ravel(), 1: np.maximum(out, 0).ravel()})  # fmt: skip
 
 
 def softmax(rng: np.random.Generator, rows: int, n: int) -> Case:
@@ -123,7 +140,7 @@ def scatter(rng: np.random.Generator, n: int, words: int, width: int) -> Case:
                 {0: expected.ravel()})  # fmt: skip
 
 
-MAKERS = {"matmul": (matmul, 3), "softmax": (softmax, 2), "polynomial": (polynomial, 1),
-          "total": (total, 1), "greatest": (greatest, 2), "transpose": (transpose, 2),
-          "update": (update, 3), "scatter": (scatter, 3)}  # fmt: skip
+MAKERS = {"matmul": (matmul, 3), "layer": (layer, 3), "softmax": (softmax, 2),
+          "polynomial": (polynomial, 1), "total": (total, 1), "greatest": (greatest, 2),
+          "transpose": (transpose, 2), "update": (update, 3), "scatter": (scatter, 3)}  # fmt: skip
 EXACT = frozenset(MAKERS) - {"softmax"}

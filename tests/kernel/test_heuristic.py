@@ -23,6 +23,7 @@ from anneal.kernel.target import CPU, SOFTWARE, WEBGPU, Target
 from anneal.lowering.limits import Limits
 from anneal.lowering.plan import lower
 from anneal.uop import dtypes
+from tests.kernel.kernels import layer
 from tests.kernel.run import check, plan_on_interpreter
 from tests.kernel.schedules import random_case
 from tests.lowering.test_nests import graph_of
@@ -85,6 +86,17 @@ def test_each_choice_has_a_reason() -> None:
     for choices in (for_webgpu(rows(4096, 1024), SOFTWARE), for_cpu(rows(4096, 1024), CPU)):
         assert [o for o, _ in choices.reasons] == list(choices.kernel.opts)
         assert all(why for _, why in choices.reasons)
+
+
+@pytest.mark.parametrize("lengths", [(40, 100, 30), (37, 97, 1), (1, 130, 41), (64, 48, 520)])
+def test_factors_that_are_computed_are_packed(lengths: tuple[int, int, int]) -> None:
+    case = layer(np.random.default_rng(0), *lengths)
+    made = for_cpu(case.kernel, CPU).kernel
+    verify(made)
+    check("layer", made, interpret(made, case.memory), case.expected)
+    if lengths[0] >= 37 and lengths[2] > 1:
+        staged = [o.args[0] for o in made.opts if o.name == "STAGE"]
+        assert staged == [3, 2]  # the right factor's panel, and the rows of the left
 
 
 def test_a_row_is_shared_where_it_is_long() -> None:

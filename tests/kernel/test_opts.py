@@ -98,6 +98,11 @@ def test_what_parallel_counts_would_write_twice_is_refused() -> None:
         apply(overlapping, parse("THREAD(i)"), CPU)
 
 
+def test_a_range_of_one_count_meets_no_other() -> None:
+    case = matmul(np.random.default_rng(0), 5, 48, 3)
+    check(apply(case.kernel, parse("SPLIT(j, 48) SPLIT(j%48, 16) VECTOR(j%48%16)"), CPU), case)
+
+
 def test_opts_are_read_as_they_print() -> None:
     assert " ".join(map(str, parse(TILED))) == TILED
     with pytest.raises(ValueError, match="expected Opts such as"):

@@ -7,7 +7,7 @@ each Opt; strides, sizes and visits of its ranges; the product that it computes,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from anneal.kernel.ir import (
@@ -141,11 +141,9 @@ def _walk_as_one(kernel: Kernel, slow: UOp, fast: UOp) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """END(STORE(sum of left * right)): `i` only in the left factor, `j` only in the right and side
-    by side in the output, `k` in both."""
+    """END(STOREs of functions of one sum of left * right): `i` only in the left factor, `j` only in
+    the right and side by side in the outputs, `k` in both."""
 
-    end: UOp
-    store: UOp
     left: UOp
     right: UOp
     i: UOp | None
@@ -155,23 +153,29 @@ class Product:
 
 def product_of(kernel: Kernel) -> Product | None:
     nest = kernel.body
-    if nest.op is not ops.END or nest.src[0].op is not ops.STORE:
+    if nest.op is not ops.END:
         return None
-    effect = nest.src[0]
-    sums = [u for u in toposort([effect.src[2]]) if u.op is ops.REDUCE]
+    effects = _stores(nest.src[0])
+    sums = [u for u in toposort([e.src[2] for e in effects]) if u.op is ops.REDUCE]
     factors = factors_of(sums[0]) if len(sums) == 1 else None
     if factors is None:
         return None
     total, ranges = sums[0], nest.src[1:]
     for left, right in (factors, factors[::-1]):
         only_right = [r for r in ranges if r in free(right) and r not in free(left)
-                      and stride(effect, r) == 1]  # fmt: skip
+                      and all(stride(e, r) == 1 for e in effects)]  # fmt: skip
         only_left = [r for r in ranges if r in free(left) and r not in free(right)]
         both = [r for r in total.src[1:] if r in free(left) and r in free(right)]
         if only_right and len(both) == len(total.src) - 1:
             i = max(only_left, key=extent, default=None)
-            return Product(nest, effect, left, right, i, only_right[0], tuple(both))
+            return Product(left, right, i, only_right[0], tuple(both))
     return None
+
+
+def _stores(effect: UOp) -> Sequence[UOp]:
+    """The STOREs of a nest's innermost loop; none where it is more than that."""
+    effects = effect.src if effect.op is ops.BLOCK else (effect,)
+    return effects if all(e.op is ops.STORE for e in effects) else ()
 
 
 def factors_of(total: UOp) -> tuple[UOp, UOp] | None:
@@ -190,8 +194,7 @@ def tile_of_sums(c: Choices) -> None:
     nest = c.kernel.body
     if nest.op is not ops.END:
         return
-    effects = nest.src[0].src if nest.src[0].op is ops.BLOCK else nest.src[:1]
-    if any(e.op is not ops.STORE for e in effects):
+    if not _stores(nest.src[0]):
         return
     inner = [u for u in c.kernel.nodes if u.op is ops.REDUCE and factors_of(u) is not None]
     if len(inner) != 1:

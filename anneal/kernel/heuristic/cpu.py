@@ -23,10 +23,19 @@ from anneal.kernel.heuristic.choices import (
     tile_of_sums,
     visits,
 )
-from anneal.kernel.ir import Kernel, count_of, free, kind_of, loops_around, memory_of, name_of
+from anneal.kernel.ir import (
+    BINDERS,
+    Kernel,
+    count_of,
+    free,
+    kind_of,
+    loops_around,
+    memory_of,
+    name_of,
+)
 from anneal.kernel.target import Target
 from anneal.uop import ops
-from anneal.uop.uop import UOp
+from anneal.uop.uop import UOp, toposort
 
 # Work, in elements computed, below which threads cost more than they save: some 20 microseconds.
 _LEAST_FOR_THREADS = 1 << 15
@@ -91,7 +100,7 @@ def _contraction(c: Choices, threads: int) -> bool:
         return False
     outer = _chunks_of(c, [n for n in (i, j) if n] if rows >= height * threads else [j, i], threads)
     _order(c, [*outer, row, column, lanes])
-    _pack(c, p, rows, outer, column, lanes)
+    _pack(c, p, rows, outer, row, column, lanes)
     if row:
         c.take(tile, "UNROLL", row)
     c.take(tile, "UNROLL", column)
@@ -137,9 +146,11 @@ def _order(c: Choices, names: Sequence[str]) -> None:
     c.take("outermost first", "REORDER", *[n for n in names if n])
 
 
-def _pack(c: Choices, p: Product, rows: int, outer: list[str], column: str, lanes: str) -> None:
-    """A panel of the right factor in the order in which it is read, where rows enough read it; and
-    long sums in blocks, for accuracy and so that panels stay near."""
+def _pack(c: Choices, p: Product, rows: int, outer: list[str], row: str, column: str,
+          lanes: str) -> None:  # fmt: skip
+    """A panel of the right factor in the order in which it is read, where enough rows read it;
+    rows of the left if they are computed; long sums in blocks, for accuracy and so that panels
+    stay near."""
     k = [name_of(r) for r in p.k]
     longest = max(p.k, key=extent)
     if len(p.k) == 1 and extent(longest) > 2 * _BLOCK:
@@ -151,12 +162,22 @@ def _pack(c: Choices, p: Product, rows: int, outer: list[str], column: str, lane
         if not held:
             c.take("sums of partial sums", "GROUP", f"{name}/{part}")
         k = [f"{name}%{part}"]
-    unit = p.right.op is ops.LOAD and stride(p.right, p.j) == 1
-    if p.right.op is ops.LOAD and (rows >= _LEAST_ROWS_TO_PACK or not unit):
-        right = memory_of(p.right)
+    right, left = _read_by(p.right, p.j), _read_by(p.left, p.i) if p.i is not None else None
+    if right is not None and (rows >= _LEAST_ROWS_TO_PACK or stride(right, p.j) != 1):
         inside = [n for n in outer[1:] if n.startswith(name_of(p.j))]
-        c.take("a panel in the order of its use", "STAGE", right.arg, *inside[-1:], *k, column,
-               lanes)  # fmt: skip
+        c.take("a panel in the order of its use", "STAGE", memory_of(right).arg, *inside[-1:], *k,
+               column, lanes)  # fmt: skip
+    if left is not None and row and p.left.op is not ops.LOAD:
+        c.take("computed once for all columns", "STAGE", memory_of(left).arg, row, *k)
+
+
+def _read_by(factor: UOp, r: UOp) -> UOp | None:
+    """A LOAD that a factor is computed of and that depends on `r`; None where that takes a
+    reduction."""
+    below = toposort([factor])
+    if any(u.op in BINDERS for u in below):
+        return None
+    return next((u for u in below if u.op is ops.LOAD and r in free(u)), None)
 
 
 # -- everything else -------------------------------------------------------------------------------
