@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -110,43 +111,56 @@ def test_long_chains_are_cut_where_drivers_would_take_long() -> None:
     assert max(k.source.count("sin(") for k in kernels) <= 256
 
 
-def test_an_activation_and_its_derivative_come_from_one_buffer() -> None:
-    """GELU's derivative has many parts; what is kept for it is what GELU was computed from."""
+def hidden_of(activation: Callable[[Any], Any]) -> int:
+    """How many arrays of a hidden layer's size a step with it stores, after its results are seen to
+    be right."""
 
     def loss(params: Any, x: Any) -> Any:
         (w, b), (v, c) = params
-        return ((nn.gelu(x @ w + b) @ v + c) ** 2).mean()
+        return ((activation(x @ w + b) @ v + c) ** 2).mean()
 
-    params, x = programs.mlp_params(64, 256, 32), programs.normal(128, 64)
+    params, x = programs.mlp_params(64, 256, 40), programs.normal(128, 64)
     step = anneal.value_and_grad(loss)
-    with anneal.default_device("webgpu"):
-        lowered = anneal.jit(step).lower(params, x)
-    hidden = [p for k in lowered.kernels for p in k.outputs if p.size == 128 * 256]
-    assert len(hidden) == 3  # before the activation, after it, and the cotangent
     programs.agree(step, params, x)
+    kernels = anneal.jit(step).lower(params, x).kernels
+    return sum(p.size == 128 * 256 for k in kernels for p in k.outputs)
 
 
-def test_a_rectified_value_tells_its_mask() -> None:
-    def relu(x: Any) -> Any:
-        return anp.where(x > 0, x, 0.0)
+RECTIFIERS: dict[str, Callable[[Any], Any]] = {
+    "relu": nn.relu,
+    "maximum": lambda x: anp.maximum(x, 0),
+    "where >": lambda x: anp.where(x > 0, x, 0),
+    "where >=": lambda x: anp.where(x >= 0, x, 0),
+    "clip": lambda x: anp.clip(x, 0),
+    "leaky_relu": nn.leaky_relu,
+    "relu6": nn.relu6,
+}
 
-    for activation in (nn.relu, relu):
 
-        def loss(params: Any, x: Any, f: Any = activation) -> Any:
-            (w, b), (v, c) = params
-            return ((f(x @ w + b) @ v + c) ** 2).mean()
+@pytest.mark.parametrize("device", ["webgpu", "cpu"])
+@pytest.mark.parametrize("name", RECTIFIERS)
+def test_an_activation_is_kept_once(name: str, device: str) -> None:
+    """One array for the activation and its slope, and the cotangent before it."""
+    with anneal.default_device(device):
+        assert hidden_of(RECTIFIERS[name]) == 2
 
-        params, x = programs.mlp_params(64, 256, 32), programs.normal(128, 64)
-        step = anneal.value_and_grad(loss)
-        with anneal.default_device("webgpu"):
-            lowered = anneal.jit(step).lower(params, x)
-        hidden = [p for k in lowered.kernels for p in k.outputs if p.size == 128 * 256]
-        assert len(hidden) == 2  # the activation, and the cotangent before it
-        programs.agree(step, params, x)
-        special = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-30, -1e-30, 2, -3], np.float32)
-        both = anneal.jit(lambda x, f=activation: (f(x), anp.where(x > 0, 1.0, 2.0), x <= 0))
-        programs.agree(both, special)
-        programs.agree(anneal.grad(lambda x, f=activation: (f(x) * 3).sum()), special)
+
+@pytest.mark.parametrize("activation", [nn.gelu, nn.silu])
+def test_an_activation_and_its_derivative_come_from_one_buffer(activation: Any) -> None:
+    """Their derivatives have many parts; what is kept for them is what the activation was computed
+    from. A product computes it again where a panel of it serves many results."""
+    with anneal.default_device("webgpu"):
+        assert hidden_of(activation) == 3  # the activation, too
+    with anneal.default_device("cpu"):
+        assert hidden_of(activation) == 2
+
+
+@pytest.mark.parametrize("name", RECTIFIERS)
+def test_an_activation_and_its_mask_keep_special_values(name: str) -> None:
+    activation = RECTIFIERS[name]
+    special = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-30, -1e-30, 2, -3, 6, 7], np.float32)
+    programs.agree(lambda x: (activation(x), anp.where(x > 0, 1.0, 2.0), x <= 0), special)
+    programs.agree(anneal.grad(lambda x: (activation(x) * 3).sum()), special)
 
 
 @pytest.mark.parametrize("zero", [0.0, -0.0])

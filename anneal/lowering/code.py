@@ -108,7 +108,7 @@ def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], target: Target,
         """Kernels as a device's code: rules/kernel.upat, instructions, text."""
         return _TARGETS[target.name][1](steps, target)
 
-    flops = sum(kernel_flops(grid, parts) for grid, parts in jobs)
+    flops = sum(kernel_flops(parts) for _, parts in jobs)
     made = []
     for n, launch in enumerate(observed(observe, write, steps)):
         reduces = any(nest.reduces for nest in launch.nests)

@@ -23,24 +23,23 @@ def item_bytes(dtype: DType) -> int:
     return 4 if dtype is dtypes.bool_ else dtype.itemsize
 
 
-def kernel_flops(grid: Sequence[UOp], parts: Sequence[Guarded]) -> int:
-    """Operations on floats of all invocations."""
+def kernel_flops(parts: Sequence[Guarded]) -> int:
+    """Operations on floats: each node once for all counts of the ranges that it depends on, as if
+    what invocations share were computed once."""
     total = 0
     for part in parts:
-        zero = toposort([part.condition]) if part.condition is not None else ()
-        invocations = _trips(r for r in grid if r not in zero)
-        loops: dict[UOp, frozenset[UOp]] = {}
+        ranges: dict[UOp, frozenset[UOp]] = {}
         for u in toposort(part.statements):
             if u.op is ops.RANGE:
-                loops[u] = frozenset((u,)) if u.arg[1] == "loop" else frozenset()
+                ranges[u] = frozenset((u,))
                 continue
             own = frozenset(u.src[1:]) if u.op in (ops.REDUCE, ops.FOR) else frozenset()
-            inside = frozenset[UOp]().union(*(loops[s] for s in u.src))
-            loops[u] = inside - own
+            inside = frozenset[UOp]().union(*(ranges[s] for s in u.src))
+            ranges[u] = inside - own
             if u.dtype.is_float and (u.op in ops.BINARY | ops.UNARY or u.op is ops.REDUCE) and (
                 u.op not in _FREE
             ):
-                total += invocations * _trips(inside | own if u.op is ops.REDUCE else inside)
+                total += _trips(inside | own if u.op is ops.REDUCE else inside)
     return total
 
 

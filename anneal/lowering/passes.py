@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from anneal import config
 from anneal.lowering.limits import Limits
-from anneal.lowering.rangeify import every_operation, points, stored_nodes, untied, without_masks
+from anneal.lowering.rangeify import every_operation, points, stored_nodes, untied
 from anneal.lowering.sink import sunk
 from anneal.lowering.split import at_once, split_long
 from anneal.rules._lowering import RULES
@@ -85,7 +85,7 @@ class Lowering:
             """Which nodes become buffers, and why."""
             if not self.limits.fuse:
                 return every_operation(outputs)
-            return stored_nodes(outputs, self.limits.max_buffers - 1)
+            return stored_nodes(outputs, self.limits.max_buffers - 1, self.limits.target.shared)
 
         nodes = observed(self.observe, place, made)
         return made, {u: why for u, why in nodes.items() if points(u.shape)}
@@ -106,11 +106,6 @@ def _drop_markers(at: Lowering, outputs: list[UOp]) -> list[UOp]:
 def _simplify(at: Lowering, outputs: list[UOp]) -> list[UOp]:
     """The same values, by rules/symbolic.upat."""
     return simplify(outputs, record=at.record(), carry=at.carry)
-
-
-def _share_masks(at: Lowering, outputs: list[UOp]) -> list[UOp]:
-    """A rectified value tells its own mask, so that only it need be stored."""
-    return without_masks(outputs, at.carry) if at.limits.fuse else outputs
 
 
 def _sink_movement(at: Lowering, outputs: list[UOp]) -> list[UOp]:
@@ -146,7 +141,7 @@ def _note_order(at: Lowering, outputs: list[UOp]) -> list[UOp]:
 
 
 GRAPH: tuple[GraphPass, ...] = (
-    _drop_markers, _simplify, _sink_movement, _simplify, _share_masks, _reduce_at_once,
+    _drop_markers, _simplify, _sink_movement, _simplify, _reduce_at_once,
     _split_reductions, _simplify, _rename_results, _note_order,
 )  # fmt: skip
 

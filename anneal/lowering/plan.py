@@ -285,7 +285,7 @@ def _side_by_side(kernels: Sequence[Body], aliases: Mapping[UOp, UOp],
     groups: list[list[Body]] = []
     large = 0  # in the last of them
     for k in kernels:
-        mine = kernel_flops(k.grid, k.parts) > _SMALL
+        mine = kernel_flops(k.parts) > _SMALL
         if (groups and limits.fuse and large + mine < 2
                 and _fits_beside(groups[-1], k, aliases, limits.max_buffers)):  # fmt: skip
             groups[-1].append(k)

@@ -28,6 +28,8 @@ _CHEAP = 3
 _ROUND_TRIP = 32
 # Work for each element that a buffer less is worth.
 _AGAIN = 64
+# Part of a product's multiplications that computing its operands again may take: one in so many.
+_OPERANDS = 4
 # A launch, in additions of the whole device: less work than this is done again instead.
 _LAUNCH = 8192
 # Ways to reach a node that are told apart.
@@ -48,39 +50,6 @@ def points(shape: Shape) -> int:
     from anneal.uop.symbolic import hi
 
     return math.prod(d if isinstance(d, int) else hi(d) for d in shape)
-
-
-def without_masks(outputs: Sequence[UOp], carry: Carry) -> list[UOp]:
-    """`outputs` where a rectified value tells its own mask: whoever reads `x <= 0` beside
-    `h = where(x <= 0, 0, x)` asks `h == 0` instead, so that only `h` need be stored."""
-    order = toposort(outputs)
-    rectified = {u.src[0]: u for u in order if u.op is ops.WHERE and _is_rectified(*u.src)}
-    done: dict[UOp, UOp] = {}
-    for u in order:
-        src = []
-        for s in u.src:
-            h = rectified.get(s)
-            if h is None or h is u:
-                src.append(done[s])
-                continue
-            value = rebuild(h, tuple([done[x] for x in h.src]))
-            src.append(value.eq(0) if h.src[1].op is ops.CONST else value.ne(0))
-        done[u] = rebuild(u, tuple(src))
-        carry(u, done[u])
-    return [done[u] for u in outputs]
-
-
-def _is_rectified(mask: UOp, yes: UOp, no: UOp) -> bool:
-    """Whether this is `where(x <= 0, 0, x)` or `where(0 < x, x, 0)`."""
-    if mask.op is ops.OR and _is_zero(yes):
-        below, at = sorted(mask.src, key=lambda s: s.op is not ops.LT)
-        return (below.op is ops.LT and at.op is ops.EQ
-                and below.src == (no, yes) and {*at.src} == {no, yes})  # fmt: skip
-    return mask.op is ops.LT and _is_zero(no) and mask.src == (no, yes)
-
-
-def _is_zero(u: UOp) -> bool:
-    return u.op is ops.CONST and u.arg == 0
 
 
 def untied(
@@ -109,15 +78,15 @@ def unmoved(u: UOp) -> UOp:
     return u
 
 
-def stored_nodes(outputs: Sequence[UOp], max_inputs: int) -> dict[UOp, str]:
+def stored_nodes(outputs: Sequence[UOp], max_inputs: int, shared: int) -> dict[UOp, str]:
     """The nodes that need a buffer and why, sources first; inputs of the graph are not among
-    them."""
+    them. `shared`: results that share an operand of a product that is computed for them."""
     order = toposort(outputs)
     stored = {u: "a result" for u in outputs if u.op is not ops.PARAM}
     stored.update((u, u.arg[0] if u.arg else "asked for")
                   for u in order if u.op is ops.CONTIGUOUS)  # fmt: skip
     times = _store_what_would_repeat(order, stored)
-    _store_one_for_several(order, stored, times)
+    _store_one_for_several(order, stored, times, shared)
     _store_what_is_long(order, stored)
     _store_what_nests(order, stored)
     _store_for_buffer_limit(order, stored, max_inputs)
@@ -187,7 +156,7 @@ def _store_what_would_repeat(order: list[UOp], stored: dict[UOp, str]) -> dict[U
 
 
 def _store_one_for_several(
-    order: list[UOp], stored: dict[UOp, str], times: dict[UOp, float]
+    order: list[UOp], stored: dict[UOp, str], times: dict[UOp, float], shared: int
 ) -> None:
     """Several stored functions of one reduction, an activation and the parts of its derivative say,
     are computed from that where they are used, if it takes few operations: one buffer in place of
@@ -203,42 +172,60 @@ def _store_one_for_several(
             heavy.add(u)
         if u in stored and u not in fixed:
             found = _from_one(u, heavy)
-            if found is not None and found[1] * times[u] <= _AGAIN:
+            if found is not None:
                 functions.setdefault(found[0], []).append(u)
     for source, nodes in functions.items():
-        if len(nodes) < 2 and source not in stored:
-            continue
-        for u in nodes:
-            del stored[u]
         while source not in stored and len(readers[source]) == 1 and (
             readers[source][0].op in ops.ELEMENTWISE and readers[source][0].shape == source.shape
         ):  # fmt: skip
             (source,) = readers[source]
-        stored.setdefault(source, f"{len(nodes)} values are computed from it where they are used")
+        again = [u for u in nodes if _is_worth_computing(u, source, heavy, times[u], shared)]
+        if len(again) < 2 and source not in stored:
+            continue
+        for u in again:
+            del stored[u]
+        stored.setdefault(source, f"{len(again)} values are computed from it where they are used")
 
 
-def _from_one(u: UOp, heavy: set[UOp]) -> tuple[UOp, int] | None:
-    """The one costly thing of its size that `u` is elementwise computed from, and the operations;
-    None if there are several, or too many operations."""
-    source: UOp | None = None
+def _is_worth_computing(u: UOp, source: UOp, heavy: set[UOp], times: float, shared: int) -> bool:
+    """Whether `u` is computed from `source` where it is read, each element so many times, at less
+    cost than a buffer."""
+    found = _from_one(u, heavy, source)
+    return found is not None and found[0] is source and (
+        found[1] * times <= _AGAIN or found[1] * _OPERANDS <= shared)  # fmt: skip
+
+
+def _from_one(u: UOp, heavy: set[UOp], source: UOp | None = None) -> tuple[UOp, int] | None:
+    """The one costly thing of its size that `u` is elementwise computed from (no deeper than
+    `source`), and the operations; None if there are several, or too many operations."""
+    given, source = source, None
     work = 0
     todo, seen = [u], {u}
     while todo:
         n = todo.pop()
-        work += _COSTS.get(n.op, 1) if n.op in ops.ELEMENTWISE else 0
+        work += _cost(n)
         if work > _AGAIN:
             return None
         for s in n.src:
             if s in seen or s not in heavy:
                 continue
             seen.add(s)
-            if s.shape == u.shape and (s.op in ops.ELEMENTWISE or s.op in ops.IDENTITY):
+            if s is not given and s.shape == u.shape and (
+                s.op in ops.ELEMENTWISE or s.op in ops.IDENTITY
+            ):  # fmt: skip
                 todo.append(s)
             elif source is None and points(s.shape) == points(u.shape):
                 source = s
             else:
                 return None
     return None if source is None else (source, work)
+
+
+def _cost(u: UOp) -> int:
+    """An element of `u` from those of its sources, in additions; `x <= y` is one comparison."""
+    if u.op is ops.OR and {s.op for s in u.src} == {ops.LT, ops.EQ}:
+        return -1  # beside those two
+    return _COSTS.get(u.op, 1) if u.op in ops.ELEMENTWISE else 0
 
 
 def _step(u: UOp, s: UOp) -> object:

@@ -11,10 +11,13 @@ from anneal.uop.uop import Graph, Origin
 
 
 class Lowered:
-    """A traced graph, and the kernels that it becomes on the device in force."""
+    """A traced graph, and the kernels that it becomes on the device that was in force."""
 
     def __init__(self, graph: Graph, donated: frozenset[int], name: str) -> None:
+        from anneal import device
+
         self.graph = graph
+        self._limits = device.limits()
         self.name = name
         self._donated = donated
 
@@ -24,18 +27,16 @@ class Lowered:
     @functools.cached_property
     def plan(self) -> Any:
         """Buffers and launches of one call."""
-        from anneal import device
         from anneal.lowering.plan import lower
 
-        return lower(self.graph, device.limits(), self._donated)
+        return lower(self.graph, self._limits, self._donated)
 
     def _passes(self) -> str:
-        from anneal import device
         from anneal.lowering.passes import Step, table
         from anneal.lowering.plan import lower
 
         steps: list[Step] = []
-        lower(self.graph, device.limits(), self._donated, steps.append)
+        lower(self.graph, self._limits, self._donated, steps.append)
         return table(steps)
 
     @property
