@@ -14,6 +14,7 @@ Opts prints as one line and can be given by hand:
 | REORDER(r, s, ...) | these ranges in this order, where one END binds them all |
 | GROUP(r) | the reductions over `r` and others reduce over the others first: partial results |
 | STAGE(m, r, ...) | argument m's elements within these ranges, and what is made of each, once |
+| KEEP(r) | what several loops over `r` compute alike is computed once, before them: a STAGE |
 | CACHE(r, s) | the sum over `r` in blocks, carried by the output, outside of `s` |
 """
 
@@ -44,7 +45,7 @@ from anneal.kernel.ir import (
 )
 from anneal.kernel.spec import check_kinds, check_limits
 from anneal.kernel.target import Target
-from anneal.uop import ops
+from anneal.uop import dtypes, ops
 from anneal.uop.symbolic import hi, simplify
 from anneal.uop.uop import UOp, const, rebuild, toposort
 
@@ -354,6 +355,46 @@ def _computed_of(kernel: Kernel, position: int, ranges: frozenset[UOp]) -> set[U
 _PLAIN = ops.ELEMENTWISE | {ops.CONST, ops.RANGE, ops.VAR}
 
 
+def _keep(kernel: Kernel, name: str) -> UOp:
+    """What is computed in several loops over `r` is a STAGE of all its counts."""
+    r = _range(kernel, name)
+    if count_of(r) is None or kind_of(r) not in ("loop", "unroll") or r in kernel.carried:
+        raise Refused("what is kept is counted to a number, by a LOOP that carries no memory")
+    again = computed_again(kernel, r)
+    if not again:
+        raise Refused(f"no loops over {name} compute the same")
+    done: dict[UOp, UOp] = {}
+    for u in kernel.nodes:
+        made = rebuild(u, tuple([done[s] for s in u.src]))
+        if u in again:
+            own = axis(_dim(r), f"{name}:{again.index(u)}", kind_of(r))
+            held = stage(instantiated(made, r, own), own)
+            made = load(held, staged_position(held, (r,)))
+        done[u] = made
+    return done[kernel.body]
+
+
+def computed_again(kernel: Kernel, r: UOp) -> list[UOp]:
+    """What more than one loop over `r` computes of elements that nobody writes, but for loads: of
+    that, what others read."""
+    written = kernel.written
+    loops: dict[UOp, int] = {}
+    for b in kernel.nodes:
+        if b.op in BINDERS and r in b.src[1:]:
+            for u in toposort(b.src[:1], stop=lambda u: r not in free(u)):
+                loops[u] = loops.get(u, 0) + (r in free(u))
+    fixed: set[UOp] = set()  # reads no memory that is written
+    for u in kernel.nodes:
+        if fixed.issuperset(u.src) and (u.op not in (ops.ARG, ops.AFTER) or (
+            u.op is ops.ARG and u not in written
+        )):  # fmt: skip
+            fixed.add(u)
+    several = {u for u, n in loops.items()
+               if n > 1 and u in fixed and u.op in ops.ELEMENTWISE and u.dtype is not dtypes.index}
+    read = {s for u in kernel.nodes if u not in several for s in u.src}
+    return [u for u in kernel.nodes if u in several and u in read]
+
+
 def _cache(kernel: Kernel, name: str, before: str) -> UOp:
     """END(STORE(out, f(sum[.., r](x)))): `r` becomes a loop outside of `before` that carries `out`,
     which holds the sum so far, until the last block computes f."""
@@ -402,6 +443,6 @@ def _blocked_sum(kernel: Kernel, effect: UOp, r: UOp) -> UOp | None:
 
 _TABLE: dict[str, Callable[..., UOp]] = {
     "SPLIT": _split, "MERGE": _merge, "CUT": _cut, "REORDER": _reorder, "GROUP": _group,
-    "STAGE": _stage,
+    "STAGE": _stage, "KEEP": _keep,
     "CACHE": _cache, **{kind.upper(): _kind(kind) for kind in KINDS},
 }  # fmt: skip

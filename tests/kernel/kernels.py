@@ -78,6 +78,19 @@ def softmax(rng: np.random.Generator, rows: int, n: int) -> Case:
                 {0: (e / e.sum(1, keepdims=True)).ravel()})  # fmt: skip
 
 
+def row(rng: np.random.Generator, rows: int, n: int) -> Case:
+    """(2 x + 1)**2 times its sum over a row and the row's greatest x, in loops over one range."""
+    y, x = argument(0, F, rows * n), argument(1, F, rows * n)
+    i, r = axis(rows, "i"), axis(n, "r")
+    e = load(x, i * n + r) * 2.0 + 1.0
+    scale = reduce("add", e * e, r) + reduce("max", load(x, i * n + r), r)
+    data = _whole(rng, rows, n)
+    square = (2 * data + 1) ** 2
+    whole = square * (square.sum(1, keepdims=True) + data.max(1, keepdims=True))
+    return Case(Kernel(end(store(y, i * n + r, e * e * scale), i, r)),
+                {0: np.zeros(rows * n, "f"), 1: data}, {0: whole.ravel()})  # fmt: skip
+
+
 def polynomial(rng: np.random.Generator, n: int) -> Case:
     """Elementwise."""
     o, x, y = argument(0, F, n), argument(1, F, n), argument(2, F, n)
@@ -141,6 +154,7 @@ def scatter(rng: np.random.Generator, n: int, words: int, width: int) -> Case:
 
 
 MAKERS = {"matmul": (matmul, 3), "layer": (layer, 3), "softmax": (softmax, 2),
-          "polynomial": (polynomial, 1), "total": (total, 1), "greatest": (greatest, 2),
-          "transpose": (transpose, 2), "update": (update, 3), "scatter": (scatter, 3)}  # fmt: skip
+          "row": (row, 2), "polynomial": (polynomial, 1), "total": (total, 1),
+          "greatest": (greatest, 2), "transpose": (transpose, 2), "update": (update, 3),
+          "scatter": (scatter, 3)}  # fmt: skip
 EXACT = frozenset(MAKERS) - {"softmax"}

@@ -99,6 +99,18 @@ def test_factors_that_are_computed_are_packed(lengths: tuple[int, int, int]) -> 
         assert staged == [3, 2]  # the right factor's panel, and the rows of the left
 
 
+def test_what_loops_over_a_row_compute_alike_is_kept() -> None:
+    x = np.random.default_rng(0).standard_normal((37, 211)).astype(np.float32)
+    with anneal.default_device("cpu"):
+        (kernel,) = anneal.jit(anneal.nn.softmax).lower(x).kernels
+        assert "KEEP(r1)" in kernel.nest
+        assert kernel.nest.count("exp(") == 1
+        (kernel,) = anneal.jit(lambda x: anneal.nn.softmax(x, axis=0)).lower(x).kernels
+        assert "KEEP" not in kernel.nest  # not side by side
+        (kernel,) = anneal.jit(anneal.nn.log_softmax).lower(x).kernels
+        assert "KEEP" not in kernel.nest  # one loop computes exponentials
+
+
 def test_a_row_is_shared_where_it_is_long() -> None:
     assert "LOCAL(k%256/4)" in opts(rows(100, 1024), WEBGPU)
     assert "LOCAL(i%64)" in opts(rows(100_000, 100), WEBGPU)

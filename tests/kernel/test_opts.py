@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from anneal.kernel.interpret import interpret
-from anneal.kernel.ir import Kernel, argument, axis, end, load, reduce, stage, store
+from anneal.kernel.ir import Kernel, after, argument, axis, end, load, reduce, stage, store
 from anneal.kernel.opts import Refused, apply, parse
 from anneal.kernel.spec import verify
 from anneal.kernel.target import CPU, WEBGPU, Target
-from anneal.uop import dtypes
+from anneal.uop import dtypes, ops
 from anneal.uop.uop import UOp
-from tests.kernel.kernels import EXACT, Case, matmul, polynomial, scatter, total, update
+from tests.kernel.kernels import EXACT, Case, matmul, polynomial, row, scatter, total, update
 from tests.kernel.run import on_cpu
 from tests.kernel.schedules import random_case, random_schedule
 
@@ -101,6 +101,25 @@ def test_what_parallel_counts_would_write_twice_is_refused() -> None:
 def test_a_range_of_one_count_meets_no_other() -> None:
     case = matmul(np.random.default_rng(0), 5, 48, 3)
     check(apply(case.kernel, parse("SPLIT(j, 48) SPLIT(j%48, 16) VECTOR(j%48%16)"), CPU), case)
+
+
+def test_what_several_loops_compute_is_kept_once() -> None:
+    case = row(np.random.default_rng(0), 5, 37)
+    kept = apply(case.kernel, parse("KEEP(r) SPLIT(r:0, 8) VECTOR(r:0%8)"), CPU)
+    assert sum(u.op is ops.STAGE for u in kept.nodes) == 1
+    check(kept, case)
+    with pytest.raises(Refused, match="no loops over i compute the same"):
+        apply(case.kernel, parse("KEEP(i)"), CPU)
+
+
+def test_what_is_written_is_not_kept() -> None:
+    """The loop that stores changes what another would read of the STAGE."""
+    x = argument(0, dtypes.float32, 8)
+    r = axis(8, "r")
+    e = load(x, r) * 2.0
+    body = end(store(after(x, load(x, r)), r, e * reduce("add", e, r)), r)
+    with pytest.raises(Refused, match="no loops over r"):
+        apply(Kernel(body), parse("KEEP(r)"), CPU)
 
 
 def test_opts_are_read_as_they_print() -> None:

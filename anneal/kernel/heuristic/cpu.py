@@ -33,6 +33,7 @@ from anneal.kernel.ir import (
     memory_of,
     name_of,
 )
+from anneal.kernel.opts import computed_again
 from anneal.kernel.target import Target
 from anneal.uop import ops
 from anneal.uop.uop import UOp, toposort
@@ -56,6 +57,8 @@ _ACCUMULATORS = 4
 _LONGEST_SUM = 512
 # Part of a vector's lanes that are worth it: the others compute nothing.
 _LEAST_LANES = 4
+# Operations that cost more than to read their result.
+_COSTLY = frozenset({ops.EXP, ops.LOG, ops.LOG1P, ops.SIN, ops.COS, ops.TANH, ops.POW})
 # Elements of a panel that stay in the first caches, and how often each is read at least.
 _PANEL, _LEAST_READS = 1 << 14, 16
 
@@ -66,6 +69,7 @@ def for_cpu(kernel: Kernel, target: Target) -> Choices:
     threads = target.threads
     merge_neighbours(c)
     if not _contraction(c, threads):
+        _keep_rows(c)
         _vectors(c)
         _threads(c, threads)
     short_sums(c)
@@ -181,6 +185,16 @@ def _read_by(factor: UOp, r: UOp) -> UOp | None:
 
 
 # -- everything else -------------------------------------------------------------------------------
+
+
+def _keep_rows(c: Choices) -> None:
+    """What several loops over a row compute at some cost is computed once, if it stays near."""
+    for r in c.kernel.ranges:
+        again = computed_again(c.kernel, r)
+        loads = [u for u in toposort(again) if u.op is ops.LOAD and r in free(u)]
+        if (again and extent(r) <= _PANEL and all(stride(u, r) == 1 for u in loads)
+                and sum(u.op in _COSTLY and r in free(u) for u in toposort(again))):  # fmt: skip
+            c.take("computed once for all loops over it", "KEEP", name_of(r))
 
 
 def _vectors(c: Choices) -> None:
