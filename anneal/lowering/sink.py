@@ -1,9 +1,10 @@
-"""Movement of rows goes to what the rows are computed from.
+"""Movement of rows, and of reductions' results, goes to what they are computed from.
 
 In: the outputs of a simplified graph. Out: the same values, where a FLIP, a SHRINK, or a RESHAPE
-that only splits axes, of what is normalised by its own reductions moves their operands instead:
-`ln(x)[::-1]` is `ln(x[::-1])`. The kernel that makes a row's statistics then makes the row. Only
-where nothing else wants the rows, so that nothing is computed twice.
+that only splits axes moves operands instead: of what is normalised by its own reductions, as
+`ln(x)[::-1]` is `ln(x[::-1])`, so that the kernel that makes a row's statistics makes the row; and
+of a reduction whose results are all that is wanted of it, as the parts of one product: each is then
+a product of its own. Only where nothing is computed twice.
 """
 
 from __future__ import annotations
@@ -22,6 +23,15 @@ _FLIP: _Move = ("flip", ())
 
 def sunk(outputs: Sequence[UOp], carry: Carry) -> list[UOp]:
     """`outputs` with such movement at the operands."""
+    made = list(outputs)
+    while True:
+        before, made = made, _sunk(made, carry)
+        if made == before:
+            return made
+
+
+def _sunk(outputs: Sequence[UOp], carry: Carry) -> list[UOp]:
+    """`outputs` with each such movement one step lower."""
     order = toposort(outputs)
     users: dict[UOp, set[UOp | None]] = {u: set() for u in order}
     for u in outputs:
@@ -29,17 +39,33 @@ def sunk(outputs: Sequence[UOp], carry: Carry) -> list[UOp]:
     for u in order:
         for s in u.src:
             users[s].add(u)
+    divided = _divided(order, users)
     done: dict[UOp, UOp] = {}
     for u in order:
         moves = _moves(u)
-        cone = _cone(u, users) if moves else set()
-        if _normalises(cone):
+        cone = _cone(u, users, divided) if moves else set()
+        if _normalises(cone) or u.src and u.src[0] in cone & divided:
             new = _moved(u.src[0], moves, cone, done, carry)
         else:
             new = rebuild(u, tuple([done[s] for s in u.src]))
         done[u] = new
         carry(u, new)
     return [done[u] for u in outputs]
+
+
+def _divided(order: Sequence[UOp], users: Mapping[UOp, set[UOp | None]]) -> set[UOp]:
+    """The reductions of which nothing is wanted but results that movement alone makes, no more
+    elements than they have."""
+    wanted: dict[UOp, float] = {}
+    for u in reversed(order):
+        size = math.prod(_ints(u.shape)) if _is_fixed(u) else math.inf
+        wanted[u] = sum(size if v is None else wanted[v] if v.op in _MOVES else math.inf
+                        for v in users[u])  # fmt: skip
+    return {u for u in order if u.op is ops.REDUCE and _is_fixed(u)
+            and wanted[u] <= math.prod(_ints(u.shape)) and None not in users[u]}  # fmt: skip
+
+
+_MOVES = ops.MOVEMENT - {ops.EXPAND, ops.PAD, ops.SHEAR}
 
 
 def _moves(u: UOp) -> _Moves:
@@ -84,13 +110,14 @@ def _ints(dims: Sequence[object]) -> list[int]:
     return [_int(d) for d in dims]
 
 
-def _cone(top: UOp, users: Mapping[UOp, set[UOp | None]]) -> set[UOp]:
-    """What only `top` wants, and through which its movement goes."""
+def _cone(top: UOp, users: Mapping[UOp, set[UOp | None]], divided: set[UOp]) -> set[UOp]:
+    """What only `top` wants, and other parts of its source, and through which its movement goes."""
     cone = {top}
     todo = [top.src[0]]
     while todo:
         u = todo.pop()
-        if u not in cone and users[u] <= cone and _is_passed(u):
+        mine = users[u] <= cone or u in divided and u is top.src[0]
+        if u not in cone and mine and _is_passed(u):
             cone.add(u)
             todo += u.src if u.op in ops.ELEMENTWISE else u.src[:1]
     return cone - {top}

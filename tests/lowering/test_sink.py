@@ -1,4 +1,4 @@
-"""Movement of rows goes to their operands: the same values, a kernel less."""
+"""Movement of rows, and of products, goes to their operands: the same values, a kernel less."""
 
 from __future__ import annotations
 
@@ -91,6 +91,32 @@ def test_what_others_want_stays() -> None:
     f = anneal.jit(lambda x: (ln(x), ln(x)[1:])).lower(normal(64, 64))
     one = anneal.jit(ln).lower(normal(64, 64)).cost_analysis()["flops"]
     assert f.cost_analysis()["flops"] < 1.1 * one
+
+
+def heads(x: Any, w: Any) -> Any:
+    """Queries, keys and values of four heads, from one product."""
+    parts = (x @ w).reshape(x.shape[0], 3, 4, -1)
+    return tuple([parts[:, i].transpose(1, 0, 2) for i in range(3)])
+
+
+def test_parts_of_one_product_are_products() -> None:
+    x, w = normal(64, 64), normal(64, 192)
+    made = plan(heads, x, w)
+    assert len(made.launches) == 1
+    assert sum(k.kernel.flops for k in made.launches) == 2 * 64 * 64 * 192
+    programs.agree(heads, x, w)
+    programs.agree(anneal.grad(lambda w, x: sum((h**3).sum() for h in heads(x, w))), w, x)
+    programs.agree(lambda x, w: anp.split(x @ w, 4, 1)[::-1], x, w)
+    programs.agree(lambda x: (x.sum(0)[5:], x.max(1)[:3], (x**2).sum(1).reshape(8, 8)[::-1]), x)
+
+
+def test_no_element_of_a_product_is_computed_twice() -> None:
+    x, w = normal(64, 64), normal(64, 96)
+    for f in (lambda x, w: ((x @ w)[:40], (x @ w)[20:]), lambda x, w: ((x @ w)[:40], x @ w),
+              lambda x, w: ((x @ w)[:40], (x @ w)[40:] * 2)):  # fmt: skip
+        made = plan(f, x, w)
+        assert sum(k.kernel.flops for k in made.launches) < 1.02 * 2 * 64 * 64 * 96
+        programs.agree(f, x, w)
 
 
 def test_lengths_of_one_and_none() -> None:
