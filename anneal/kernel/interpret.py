@@ -95,7 +95,7 @@ class _Interpreter:
 
     def _effect(self, u: UOp, frames: list[_Frame]) -> None:
         counts = frames[-1].counts
-        once = (u, tuple((r, counts[r]) for r in counts))
+        once = (u, tuple((r, counts[r]) for r in counts if r in free(u)))
         if once in self.done:
             return
         self.done.add(once)
@@ -116,6 +116,9 @@ class _Interpreter:
         loops = [r for r in u.src[1:] if r in self.carried]
         lanes = [r for r in u.src[1:] if r not in self.carried]
         inner = self._opened(lanes, frames, lanes=True)
+        for e in waits(u.src[0]):
+            if free(e) <= {*inner[-1].axes, *inner[-1].counts}:
+                self._effect(e, inner)
         sizes = [int(self._value(r.src[0], frames).item()) for r in loops]
         for counts in np.ndindex(*sizes):
             now = dict(zip(loops, map(int, counts), strict=True))

@@ -69,14 +69,13 @@ class _Printer:
         if u in self.done:
             return
         self.done.add(u)
-        for e in waits(u):
-            if free(e) <= known:
-                self._effect(e, known, depth)
+        self._waits(u, known, depth)
         if u.op is ops.BLOCK:
             for e in u.src:
                 self._effect(e, known, depth)
         elif u.op is ops.END:
             for r in u.src[1:]:
+                self._waits(u.src[0], known, depth)
                 self._values([u.src[0]], known, depth)
                 self._line(depth, f"{kind_of(r)} {name_of(r)} < {_text(r.src[0])}:")
                 known, depth = known | {r}, depth + 1
@@ -86,6 +85,12 @@ class _Printer:
             memory, index, value, *gate = u.src
             when = f" if {self._of(gate[0])}" if gate else ""
             self._line(depth, f"{self._of(memory)}[{self._of(index)}] = {self._of(value)}{when}")
+
+    def _waits(self, u: UOp, known: frozenset[UOp], depth: int) -> None:
+        """What edges put before `u`, as soon as all that it depends on is known."""
+        for e in waits(u):
+            if free(e) <= known:
+                self._effect(e, known, depth)
 
     def _values(self, roots: Iterable[UOp], known: frozenset[UOp], depth: int) -> None:
         """Lines for what is used more than once, or loops, and depends on nothing but `known`."""

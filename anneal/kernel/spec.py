@@ -31,7 +31,7 @@ from anneal.kernel.target import Target
 from anneal.uop import dtypes, ops
 from anneal.uop.spec import EVERYWHERE, Check, SpecError, check_nodes
 from anneal.uop.symbolic import bounds, hi
-from anneal.uop.uop import UOp
+from anneal.uop.uop import UOp, toposort
 
 # -- node by node ----------------------------------------------------------------------------------
 
@@ -132,7 +132,8 @@ SPEC: dict[ops.Op, Check] = {
 def check_kinds(kernel: Kernel, target: Target) -> str | None:
     """Why `target` cannot run `kernel` as its ranges are counted; None if it can."""
     ranges = kernel.ranges
-    for check in (_kinds_there, _carried_in_a_loop, _bound_where_counted, _all_in_one_nest):
+    for check in (_kinds_there, _carried_in_a_loop, _bound_where_counted, _counted_inside_itself,
+                  _all_in_one_nest):  # fmt: skip
         problem = check(kernel, ranges, target)
         if problem is not None:
             return problem
@@ -196,6 +197,30 @@ def _bound_where_counted(kernel: Kernel, ranges: Sequence[UOp], target: Target) 
             kind_of(r) in ("local", "vector") for r in bound
         ):  # fmt: skip
             return "a range that lanes count is reduced alone: group the reduction first"
+    return None
+
+
+def _counted_inside_itself(kernel: Kernel, ranges: Sequence[UOp], target: Target) -> str | None:
+    """A range that several bind is counted by one after the other. What binds ranges is computed in
+    the innermost loop that it depends on."""
+    binders = [u for u in kernel.nodes if u.op in BINDERS]
+    if sum(len(u.src) - 1 for u in binders) == len(ranges):
+        return None
+    inner = {u: [n for n in toposort(u.src[:1] if u in binders else u.src,
+                                     stop=lambda n: n.op in BINDERS) if n.op in BINDERS]
+             for u in (*binders, kernel.body)}  # fmt: skip
+    todo: list[tuple[UOp, tuple[UOp, ...]]] = [(kernel.body, ())]
+    seen = set(todo)
+    for u, loops in todo:
+        while loops and loops[-1] not in free(u):
+            loops = loops[:-1]
+        again = set(_bound(u)).intersection(loops)
+        if again:
+            return f"{name_of(min(again, key=name_of))} would be counted inside of itself"
+        for n in inner[u]:
+            if (n, (*loops, *_bound(u))) not in seen:
+                todo.append((n, (*loops, *_bound(u))))
+                seen.add(todo[-1])
     return None
 
 

@@ -103,6 +103,14 @@ def test_a_range_of_one_count_meets_no_other() -> None:
     check(apply(case.kernel, parse("SPLIT(j, 48) SPLIT(j%48, 16) VECTOR(j%48%16)"), CPU), case)
 
 
+def test_a_loop_over_a_row_stays_outside_of_others_over_it() -> None:
+    case = row(np.random.default_rng(0), 4, 6)
+    with pytest.raises(Refused, match="r would be counted inside of itself"):
+        apply(case.kernel, parse("REORDER(r, i)"), CPU)
+    with pytest.raises(Refused, match="r/2 would be counted inside of itself"):
+        apply(case.kernel, parse("SPLIT(r, 2) REORDER(r/2, i, r%2)"), CPU)
+
+
 def test_what_several_loops_compute_is_kept_once() -> None:
     case = row(np.random.default_rng(0), 5, 37)
     kept = apply(case.kernel, parse("KEEP(r) SPLIT(r:0, 8) VECTOR(r:0%8)"), CPU)
