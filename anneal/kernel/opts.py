@@ -15,6 +15,7 @@ Opts prints as one line and can be given by hand:
 | GROUP(r) | the reductions over `r` and others reduce over the others first: partial results |
 | STAGE(m, r, ...) | argument m's elements within these ranges, and what is made of each, once |
 | KEEP(r) | what several loops over `r` compute alike is computed once, before them: a STAGE |
+| APART(r) | each loop over `r` that fills memory counts a range of its own: `r.0`, `r.1` |
 | CACHE(r, s) | the sum over `r` in blocks, carried by the output, outside of `s` |
 """
 
@@ -374,6 +375,27 @@ def _keep(kernel: Kernel, name: str) -> UOp:
     return done[kernel.body]
 
 
+def _apart(kernel: Kernel, name: str) -> UOp:
+    """Each STAGE and END over `r` has a range of its own; reductions over it may share a loop."""
+    r = _range(kernel, name)
+    if r in kernel.carried:
+        raise Refused(f"{name} carries memory: its iterations stay in one loop")
+    over = [u for u in kernel.nodes if u.op in BINDERS and r in u.src[1:]]
+    if len(over) < 2:
+        raise Refused(f"one loop is over {name}")
+    done: dict[UOp, UOp] = {}
+    count = 0
+    for u in kernel.nodes:
+        made = rebuild(u, tuple([done[s] for s in u.src]))
+        if u in over and u.op is not ops.REDUCE:
+            own = axis(_dim(r), f"{name}.{count}", kind_of(r))
+            count += 1
+            ranges = [own if s is r else s for s in made.src[1:]]
+            made = UOp(u.op, u.dtype, (instantiated(made.src[0], r, own), *ranges), u.arg)
+        done[u] = made
+    return done[kernel.body]
+
+
 def computed_again(kernel: Kernel, r: UOp) -> list[UOp]:
     """What more than one loop over `r` computes of elements that nobody writes, but for loads: of
     that, what others read."""
@@ -443,6 +465,6 @@ def _blocked_sum(kernel: Kernel, effect: UOp, r: UOp) -> UOp | None:
 
 _TABLE: dict[str, Callable[..., UOp]] = {
     "SPLIT": _split, "MERGE": _merge, "CUT": _cut, "REORDER": _reorder, "GROUP": _group,
-    "STAGE": _stage, "KEEP": _keep,
+    "STAGE": _stage, "KEEP": _keep, "APART": _apart,
     "CACHE": _cache, **{kind.upper(): _kind(kind) for kind in KINDS},
 }  # fmt: skip

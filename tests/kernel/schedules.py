@@ -29,7 +29,7 @@ def random_opt(rng: random.Random, kernel: Kernel, target: Target) -> Opt | None
     one, other = rng.choice(names), rng.choice(names)
     kinds = [k.upper() for k in sorted(target.kinds)]
     kind = rng.choice(("SPLIT", "SPLIT", "SPLIT", "KIND", "KIND", "KIND", "KIND", "GROUP", "CUT",
-                       "STAGE", "STAGE", "KEEP", "CACHE", "REORDER"))  # fmt: skip
+                       "STAGE", "STAGE", "KEEP", "APART", "CACHE", "REORDER"))  # fmt: skip
     if kind == "KIND":
         return Opt(rng.choice(kinds), (one,))
     if kind == "SPLIT":

@@ -120,6 +120,14 @@ def test_what_several_loops_compute_is_kept_once() -> None:
         apply(case.kernel, parse("KEEP(i)"), CPU)
 
 
+def test_loops_that_fill_memory_count_ranges_of_their_own() -> None:
+    case = row(np.random.default_rng(0), 5, 37)
+    text = "KEEP(r) APART(r) SPLIT(r.0, 8) VECTOR(r.0%8) SPLIT(r, 4) GROUP(r%4) VECTOR(r%4)"
+    check(apply(case.kernel, parse(text), CPU), case)
+    with pytest.raises(Refused, match="one loop is over i"):
+        apply(case.kernel, parse("APART(i)"), CPU)
+
+
 def test_what_is_written_is_not_kept() -> None:
     """The loop that stores changes what another would read of the STAGE."""
     x = argument(0, dtypes.float32, 8)

@@ -68,12 +68,25 @@ def for_cpu(kernel: Kernel, target: Target) -> Choices:
     c = Choices(kernel, target)
     threads = target.threads
     merge_neighbours(c)
+    _digits_of_sums(c)
     if not _contraction(c, threads):
         _keep_rows(c)
+        _own_loops(c)
         _vectors(c)
         _threads(c, threads)
     short_sums(c)
     return c
+
+
+def _digits_of_sums(c: Choices) -> None:
+    """A range summed over, of which an index wants digits, as after heads are merged, is loops over
+    those: nothing is divided inside."""
+    summed = {r for u in c.kernel.nodes if u.op is ops.REDUCE for r in u.src[1:]}
+    for u in c.kernel.nodes:
+        if u.op is ops.FLOORDIV and u.src[0] in summed and u.src[1].op is ops.CONST:
+            r, n = u.src[0], int(u.src[1].arg)
+            if any(r is q for q in c.kernel.ranges) and extent(r) % n == 0:
+                c.take("its digits are counted", "SPLIT", name_of(r), n)
 
 
 def _contraction(c: Choices, threads: int) -> bool:
@@ -172,7 +185,26 @@ def _pack(c: Choices, p: Product, rows: int, outer: list[str], row: str, column:
         c.take("a panel in the order of its use", "STAGE", memory_of(right).arg, *inside[-1:], *k,
                column, lanes)  # fmt: skip
     if left is not None and row and p.left.op is not ops.LOAD:
-        c.take("computed once for all columns", "STAGE", memory_of(left).arg, row, *k)
+        _compute_rows(c, left, p.i, row, k)
+
+
+def _compute_rows(c: Choices, left: UOp, i: UOp | None, row: str, k: list[str]) -> None:
+    """The left factor, computed once for all columns, along what lies side by side."""
+    why, position = "computed once for all columns", memory_of(left).arg
+    if i is not None and stride(left, i) == 1:
+        if c.take(why, "STAGE", position, *k, row):
+            c.take("as many at a time", "VECTOR", f"{row}:{position}")
+        return
+    if not c.take(why, "STAGE", position, row, *k):
+        return
+    filled = f"{k[-1]}:{position}"
+    for width in sorted(c.target.vector_widths, reverse=True):
+        r = next(r for r in c.kernel.ranges if name_of(r) == filled)
+        loads = [u for u in accesses(c.kernel) if u.op is ops.LOAD and r in free(u)]
+        if extent(r) % width == 0 and all(stride(u, r) in (0, 1) for u in loads) and c.take_all(
+            f"{width} at a time", ("SPLIT", filled, width), ("VECTOR", f"{filled}%{width}")
+        ):  # fmt: skip
+            return
 
 
 def _read_by(factor: UOp, r: UOp) -> UOp | None:
@@ -195,6 +227,13 @@ def _keep_rows(c: Choices) -> None:
         if (again and extent(r) <= _PANEL and all(stride(u, r) == 1 for u in loads)
                 and sum(u.op in _COSTLY and r in free(u) for u in toposort(again))):  # fmt: skip
             c.take("computed once for all loops over it", "KEEP", name_of(r))
+
+
+def _own_loops(c: Choices) -> None:
+    """Loops over a row that fill memory are vectors, or not, each by what it reads and writes."""
+    for r in c.kernel.ranges:
+        if kind_of(r) == "loop" and r not in c.kernel.carried:
+            c.take("a loop for each memory", "APART", name_of(r))
 
 
 def _vectors(c: Choices) -> None:
@@ -242,11 +281,12 @@ def _vectorize(c: Choices, r: UOp, width: int) -> None:
     lanes = f"{name}%{part}"
     if several:
         ok = ok and c.take("several accumulators", "SPLIT", lanes, width)
-        ok = ok and c.take("several accumulators", "GROUP", f"{lanes}/{width}")
-        ok = ok and c.take("several accumulators", "UNROLL", f"{lanes}/{width}")
-        lanes = f"{lanes}%{width}"
+        lanes, accumulator = f"{lanes}%{width}", f"{lanes}/{width}"
     if reduced:
         c.take("partial results in lanes", "GROUP", lanes)
+    if several:
+        ok = ok and c.take_all("several accumulators", ("GROUP", accumulator),
+                               ("UNROLL", accumulator))  # fmt: skip
     if not (ok and c.take(f"{width} at a time", "VECTOR", lanes)):
         c.kernel, c.reasons = before
     elif reduced:
