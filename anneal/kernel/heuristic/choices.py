@@ -269,17 +269,20 @@ def part_of(size: int, most: int) -> int:
 # -- which range -----------------------------------------------------------------------------------
 
 
-def by_gain(kernel: Kernel, least: int,
-            near: Callable[[UOp, UOp, dict[UOp, frozenset[UOp]]], bool]) -> list[UOp]:  # fmt: skip
+def by_gain(kernel: Kernel, least: int, near: Callable[[UOp, UOp, dict[UOp, frozenset[UOp]]], bool],
+            across: int = 0) -> list[UOp]:  # fmt: skip
     """Ranges of `least` counts or more in order of what vectors of them save: an access whose
-    elements are `near` along the range gains its visits, another loses some times as much."""
+    elements are `near` along the range gains its visits, another loses some times as much. Lanes
+    of a reduction are combined at the end, for as much as `across` counts more."""
     around = loops_around(kernel)
+    reduced = {r for u in kernel.nodes if u.op is ops.REDUCE for r in u.src[1:]}
     gain: dict[UOp, float] = {}
     for u in accesses(kernel):
         times = visits(u, around)
         for r in free(u):
             if kind_of(r) != "loop" or r in kernel.carried:
                 continue
-            gain[r] = gain.get(r, 0) + (times if near(u, r, around) else -_GATHER * times)
+            part = extent(r) / (extent(r) + across) if r in reduced else 1.0
+            gain[r] = gain.get(r, 0) + (times * part if near(u, r, around) else -_GATHER * times)
     return sorted((r for r, g in gain.items() if g > 0 and extent(r) >= least),
                   key=lambda r: (-gain[r], name_of(r)))  # fmt: skip

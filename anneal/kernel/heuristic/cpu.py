@@ -55,6 +55,8 @@ _LEAST_ROWS_TO_PACK = 32
 _ACCUMULATORS = 4
 # Elements of one accumulator, whose rounding errors grow with them, where vectors leave more.
 _LONGEST_SUM = 512
+# Operations on vectors that combine the lanes of one.
+_ACROSS = 8
 # Part of a vector's lanes that are worth it: the others compute nothing.
 _LEAST_LANES = 4
 # Operations that cost more than to read their result.
@@ -243,7 +245,7 @@ def _vectors(c: Choices) -> None:
     def near(u: UOp, r: UOp, around: dict[UOp, frozenset[UOp]]) -> bool:
         return stride(u, r) in (0, 1) or _panel(c.kernel, u, r, around) is not None
 
-    for r in by_gain(c.kernel, width // _LEAST_LANES, near):
+    for r in by_gain(c.kernel, width // _LEAST_LANES, near, _ACROSS * width):
         if not any(q is r for q in c.kernel.ranges):
             continue  # another choice split it
         lanes = max((w for w in c.target.vector_widths if w <= extent(r)), default=0)
@@ -253,14 +255,17 @@ def _vectors(c: Choices) -> None:
 
 def _panel(kernel: Kernel, u: UOp, r: UOp, around: dict[UOp, frozenset[UOp]]) -> list[UOp] | None:
     """The ranges of the panel in which a LOAD's elements lie side by side along `r`: those that are
-    summed over. None where it is not read often enough, or too large to stay near."""
+    summed over, and those inside of the loops that read it again. None where it is not read often
+    enough, or too large to stay near."""
     if u.op is not ops.LOAD or u.src[0].op is not ops.ARG or u.src[0] in kernel.written:
         return None
     summed = {s for n in kernel.nodes if n.op is ops.REDUCE for s in n.src[1:]}
-    inner = [s for s in kernel.ranges if s in summed and s in free(u) and kind_of(s) == "loop"]
-    size = math.prod(map(extent, inner)) * min(extent(r), 16)
+    again = frozenset[UOp]().union(*(around.get(s, ()) for s in free(u))) - free(u)
+    inner = [s for s in kernel.ranges if s in free(u) and kind_of(s) == "loop" and s is not r
+             and (s in summed or not again.isdisjoint(around.get(s, ())))]  # fmt: skip
+    size = math.prod(map(extent, inner)) * extent(r)
     reads = visits(u, around) // math.prod(map(extent, free(u)))
-    if r in inner or not inner or size > _PANEL or reads < _LEAST_READS or stride(u, r) is None:
+    if r in summed or not inner or size > _PANEL or reads < _LEAST_READS or stride(u, r) is None:
         return None
     return inner
 
