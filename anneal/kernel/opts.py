@@ -21,7 +21,8 @@ Opts prints as one line and can be given by hand:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 
 from anneal.kernel.ir import (
     BINDERS,
@@ -316,6 +317,8 @@ def _stage(kernel: Kernel, position: int, *names: str) -> UOp:
     if any(kind_of(r) in ("grid", "thread") or count_of(r) is None for r in ranges):
         raise Refused("what is staged counts to a number, within one workgroup")
     staged = _computed_of(kernel, position, frozenset(ranges))
+    if {f"{name}:{position}" for name in names} & {name_of(r) for r in kernel.ranges}:
+        raise Refused(f"argument {position} is staged within these ranges already")
     if not staged:
         raise Refused(f"no LOAD of argument {position} depends on all of {', '.join(names)}")
     done: dict[UOp, UOp] = {}
@@ -356,6 +359,12 @@ def _computed_of(kernel: Kernel, position: int, ranges: frozenset[UOp]) -> set[U
 _PLAIN = ops.ELEMENTWISE | {ops.CONST, ops.RANGE, ops.VAR}
 
 
+def _names_after(kernel: Kernel, name: str) -> Iterator[str]:
+    """Names of ranges made of the one called `name`, that none has yet."""
+    taken = {name_of(r) for r in kernel.ranges}
+    return (new for n in itertools.count() if (new := f"{name}.{n}") not in taken)
+
+
 def _keep(kernel: Kernel, name: str) -> UOp:
     """What is computed in several loops over `r` is a STAGE of all its counts."""
     r = _range(kernel, name)
@@ -365,10 +374,11 @@ def _keep(kernel: Kernel, name: str) -> UOp:
     if not again:
         raise Refused(f"no loops over {name} compute the same")
     done: dict[UOp, UOp] = {}
+    names = _names_after(kernel, name)
     for u in kernel.nodes:
         made = rebuild(u, tuple([done[s] for s in u.src]))
         if u in again:
-            own = axis(_dim(r), f"{name}:{again.index(u)}", kind_of(r))
+            own = axis(_dim(r), next(names), kind_of(r))
             held = stage(instantiated(made, r, own), own)
             made = load(held, staged_position(held, (r,)))
         done[u] = made
@@ -384,12 +394,11 @@ def _apart(kernel: Kernel, name: str) -> UOp:
     if len(over) < 2:
         raise Refused(f"one loop is over {name}")
     done: dict[UOp, UOp] = {}
-    count = 0
+    names = _names_after(kernel, name)
     for u in kernel.nodes:
         made = rebuild(u, tuple([done[s] for s in u.src]))
         if u in over and u.op is not ops.REDUCE:
-            own = axis(_dim(r), f"{name}.{count}", kind_of(r))
-            count += 1
+            own = axis(_dim(r), next(names), kind_of(r))
             ranges = [own if s is r else s for s in made.src[1:]]
             made = UOp(u.op, u.dtype, (instantiated(made.src[0], r, own), *ranges), u.arg)
         done[u] = made

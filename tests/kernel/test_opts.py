@@ -10,7 +10,19 @@ import numpy as np
 import pytest
 
 from anneal.kernel.interpret import interpret
-from anneal.kernel.ir import Kernel, after, argument, axis, end, load, reduce, stage, store
+from anneal.kernel.ir import (
+    Kernel,
+    after,
+    argument,
+    axis,
+    block,
+    end,
+    load,
+    name_of,
+    reduce,
+    stage,
+    store,
+)
 from anneal.kernel.opts import Refused, apply, parse
 from anneal.kernel.spec import verify
 from anneal.kernel.target import CPU, WEBGPU, Target
@@ -113,7 +125,7 @@ def test_a_loop_over_a_row_stays_outside_of_others_over_it() -> None:
 
 def test_what_several_loops_compute_is_kept_once() -> None:
     case = row(np.random.default_rng(0), 5, 37)
-    kept = apply(case.kernel, parse("KEEP(r) SPLIT(r:0, 8) VECTOR(r:0%8)"), CPU)
+    kept = apply(case.kernel, parse("KEEP(r) SPLIT(r.0, 8) VECTOR(r.0%8)"), CPU)
     assert sum(u.op is ops.STAGE for u in kept.nodes) == 1
     check(kept, case)
     with pytest.raises(Refused, match="no loops over i compute the same"):
@@ -122,7 +134,7 @@ def test_what_several_loops_compute_is_kept_once() -> None:
 
 def test_loops_that_fill_memory_count_ranges_of_their_own() -> None:
     case = row(np.random.default_rng(0), 5, 37)
-    text = "KEEP(r) APART(r) SPLIT(r.0, 8) VECTOR(r.0%8) SPLIT(r, 4) GROUP(r%4) VECTOR(r%4)"
+    text = "KEEP(r) APART(r) SPLIT(r.1, 8) VECTOR(r.1%8) SPLIT(r, 4) GROUP(r%4) VECTOR(r%4)"
     check(apply(case.kernel, parse(text), CPU), case)
     with pytest.raises(Refused, match="one loop is over i"):
         apply(case.kernel, parse("APART(i)"), CPU)
@@ -204,3 +216,14 @@ def test_counts_with_a_digit_missing_or_twice_meet(index: Callable[[UOp], UOp]) 
     kernel = Kernel(end(store(y, index(r), r.cast(dtypes.float32)), r))
     with pytest.raises(Refused, match="meet|same element"):
         apply(kernel, parse("LOCAL(r)"), WEBGPU)
+
+
+def test_ranges_of_their_own_have_names_of_their_own() -> None:
+    """Also where a kernel has such names already."""
+    x, *outs = (argument(n, dtypes.float32, 5) for n in range(4))
+    ranges = axis(5, "r"), axis(5, "r.0"), axis(5, "r")
+    body = block(*[end(store(y, r, load(x, r) * 2.0), r)
+                   for y, r in zip(outs, ranges, strict=True)])  # fmt: skip
+    kernel = apply(Kernel(body), parse("APART(r)"), CPU)
+    verify(kernel)
+    assert sorted(map(name_of, kernel.ranges)) == ["r.0", "r.1", "r.2"]
