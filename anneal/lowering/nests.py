@@ -30,7 +30,7 @@ from anneal.kernel.ir import (
 from anneal.lowering.kernels import Guarded
 from anneal.uop import dtypes, ops
 from anneal.uop.symbolic import bounds, simplify
-from anneal.uop.uop import UOp, rebuild, toposort
+from anneal.uop.uop import UOp, rebuild, substitute, toposort
 
 
 def kernels_of(grid: Sequence[UOp], parts: Sequence[Guarded]) -> list[Kernel]:
@@ -208,9 +208,10 @@ def _under(u: UOp, n: int, gate: UOp | None) -> UOp | None:
 
 
 def _is_gate_of(condition: UOp, yes: UOp, no: UOp) -> bool:
-    """Whether the condition chooses what the LOAD `yes` gives without it."""
-    return (yes.op is ops.LOAD and len(yes.src) > 2 and no is yes.src[3]
-            and condition in _conditions(yes.src[2]))  # fmt: skip
+    """Whether `yes` gives `no` without the condition, by what its LOADs then give."""
+    outside = {n: n.src[3] for n in toposort([yes], stop=lambda n: n.op in (ops.LOAD, *BINDERS))
+               if n.op is ops.LOAD and len(n.src) > 2 and condition in _conditions(n.src[2])}
+    return bool(outside) and simplify(substitute([yes], outside))[0] is no
 
 
 def _conditions(gate: UOp) -> list[UOp]:
