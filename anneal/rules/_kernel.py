@@ -9,7 +9,7 @@ import math
 from anneal.uop import dtypes, ops
 from anneal.uop.rewrite import Rule, RuleSet, build
 from anneal.uop.uop import UOp
-from anneal.rules.functions import cosine, exponential, hyperbolic_tangent, logarithm, logarithm1p, power, sine
+from anneal.rules.functions import cosine, error_function, exponential, exponential_less_one, hyperbolic_cosine, hyperbolic_sine, hyperbolic_tangent, logarithm, logarithm1p, power, sine
 
 
 def _exp(out: UOp) -> tuple[UOp, int] | None:
@@ -67,6 +67,39 @@ def _cos(out: UOp) -> tuple[UOp, int] | None:
     return None
 
 
+def _expm1(out: UOp) -> tuple[UOp, int] | None:
+    s0, = out.src
+    if out.dtype.kind == "f":
+        # expm1: expm1(x) -> exponential_less_one(x)
+        x = s0
+        new = exponential_less_one(x)
+        if new is not None:
+            return new, 5
+    return None
+
+
+def _sinh(out: UOp) -> tuple[UOp, int] | None:
+    s0, = out.src
+    if out.dtype.kind == "f":
+        # sinh: sinh(x) -> hyperbolic_sine(x)
+        x = s0
+        new = hyperbolic_sine(x)
+        if new is not None:
+            return new, 6
+    return None
+
+
+def _cosh(out: UOp) -> tuple[UOp, int] | None:
+    s0, = out.src
+    if out.dtype.kind == "f":
+        # cosh: cosh(x) -> hyperbolic_cosine(x)
+        x = s0
+        new = hyperbolic_cosine(x)
+        if new is not None:
+            return new, 7
+    return None
+
+
 def _tanh(out: UOp) -> tuple[UOp, int] | None:
     s0, = out.src
     if out.dtype.kind == "f":
@@ -74,7 +107,18 @@ def _tanh(out: UOp) -> tuple[UOp, int] | None:
         x = s0
         new = hyperbolic_tangent(x)
         if new is not None:
-            return new, 5
+            return new, 8
+    return None
+
+
+def _erf(out: UOp) -> tuple[UOp, int] | None:
+    s0, = out.src
+    if out.dtype.kind == "f":
+        # erf: erf(x) -> error_function(x)
+        x = s0
+        new = error_function(x)
+        if new is not None:
+            return new, 9
     return None
 
 
@@ -86,7 +130,7 @@ def _pow(out: UOp) -> tuple[UOp, int] | None:
         y = s1
         new = power(x, y)
         if new is not None:
-            return new, 6
+            return new, 10
     return None
 
 
@@ -97,8 +141,12 @@ RULES = RuleSet(
         Rule('log1p', 'the exponent and fraction of 1 + x, from x itself', 'log1p(x) -> logarithm1p(x)', 'rules/kernel.upat', 9, 'float', ('anneal.rules.functions',)),
         Rule('sin', 'quarter turns by 2/pi to 224 bits, and a polynomial', 'sin(x) -> sine(x)', 'rules/kernel.upat', 10, 'float', ('anneal.rules.functions',)),
         Rule('cos', 'quarter turns by 2/pi to 224 bits, and a polynomial', 'cos(x) -> cosine(x)', 'rules/kernel.upat', 11, 'float', ('anneal.rules.functions',)),
-        Rule('tanh', 'a polynomial near 0, and exp', 'tanh(x) -> hyperbolic_tangent(x)', 'rules/kernel.upat', 12, 'float', ('anneal.rules.functions',)),
-        Rule('pow', 'exp(y * log(x)) in pairs of floats', 'x ** y -> power(x, y)', 'rules/kernel.upat', 13, 'float', ('anneal.rules.functions',)),
+        Rule('expm1', 'as exp; the powers of 2 less one', 'expm1(x) -> exponential_less_one(x)', 'rules/kernel.upat', 12, 'float', ('anneal.rules.functions',)),
+        Rule('sinh', '(t + t / (t + 1)) / 2, of t = expm1(|x|)', 'sinh(x) -> hyperbolic_sine(x)', 'rules/kernel.upat', 13, 'float', ('anneal.rules.functions',)),
+        Rule('cosh', 'exp, and its inverse, halved before they overflow', 'cosh(x) -> hyperbolic_cosine(x)', 'rules/kernel.upat', 14, 'float', ('anneal.rules.functions',)),
+        Rule('tanh', 't / (t + 2), of t = expm1(2 x)', 'tanh(x) -> hyperbolic_tangent(x)', 'rules/kernel.upat', 15, 'float', ('anneal.rules.functions',)),
+        Rule('erf', '-expm1(log(1 - erf(x))), the logarithm a polynomial', 'erf(x) -> error_function(x)', 'rules/kernel.upat', 16, 'float', ('anneal.rules.functions',)),
+        Rule('pow', 'exp(y * log(x)) in pairs of floats', 'x ** y -> power(x, y)', 'rules/kernel.upat', 17, 'float', ('anneal.rules.functions',)),
     ),
-    {ops.EXP: _exp, ops.LOG: _log, ops.LOG1P: _log1p, ops.SIN: _sin, ops.COS: _cos, ops.TANH: _tanh, ops.POW: _pow},
+    {ops.EXP: _exp, ops.LOG: _log, ops.LOG1P: _log1p, ops.SIN: _sin, ops.COS: _cos, ops.EXPM1: _expm1, ops.SINH: _sinh, ops.COSH: _cosh, ops.TANH: _tanh, ops.ERF: _erf, ops.POW: _pow},
 )
