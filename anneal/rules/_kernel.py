@@ -134,6 +134,40 @@ def _pow(out: UOp) -> tuple[UOp, int] | None:
     return None
 
 
+def _max(out: UOp) -> tuple[UOp, int] | None:
+    s0, s1 = out.src
+    if out.dtype.kind == "f":
+        # max_number: max(x, c) -> where(x < c, c, x) if c.arg == c.arg
+        if s1.op is ops.CONST:
+            x = s0
+            c = s1
+            if c.arg == c.arg:
+                return build(ops.WHERE, x < c, c, x), 11
+        if s0.op is ops.CONST:
+            c = s0
+            x = s1
+            if c.arg == c.arg:
+                return build(ops.WHERE, x < c, c, x), 11
+    return None
+
+
+def _min(out: UOp) -> tuple[UOp, int] | None:
+    s0, s1 = out.src
+    if out.dtype.kind == "f":
+        # min_number: min(x, c) -> where(c < x, c, x) if c.arg == c.arg
+        if s1.op is ops.CONST:
+            x = s0
+            c = s1
+            if c.arg == c.arg:
+                return build(ops.WHERE, c < x, c, x), 12
+        if s0.op is ops.CONST:
+            c = s0
+            x = s1
+            if c.arg == c.arg:
+                return build(ops.WHERE, c < x, c, x), 12
+    return None
+
+
 RULES = RuleSet(
     (
         Rule('exp', 'whole powers of 2, and a polynomial between them', 'exp(x) -> exponential(x)', 'rules/kernel.upat', 7, 'float', ('anneal.rules.functions',)),
@@ -147,6 +181,8 @@ RULES = RuleSet(
         Rule('tanh', 't / (t + 2), of t = expm1(2 x)', 'tanh(x) -> hyperbolic_tangent(x)', 'rules/kernel.upat', 15, 'float', ('anneal.rules.functions',)),
         Rule('erf', '-expm1(log(1 - erf(x))), the logarithm a polynomial', 'erf(x) -> error_function(x)', 'rules/kernel.upat', 16, 'float', ('anneal.rules.functions',)),
         Rule('pow', 'exp(y * log(x)) in pairs of floats', 'x ** y -> power(x, y)', 'rules/kernel.upat', 17, 'float', ('anneal.rules.functions',)),
+        Rule('max_number', 'NaN is not less', 'max(x, c) -> where(x < c, c, x) if c.arg == c.arg', 'rules/kernel.upat', 20, 'float', ('anneal.rules.functions',)),
+        Rule('min_number', 'NaN is not greater', 'min(x, c) -> where(c < x, c, x) if c.arg == c.arg', 'rules/kernel.upat', 21, 'float', ('anneal.rules.functions',)),
     ),
-    {ops.EXP: _exp, ops.LOG: _log, ops.LOG1P: _log1p, ops.SIN: _sin, ops.COS: _cos, ops.EXPM1: _expm1, ops.SINH: _sinh, ops.COSH: _cosh, ops.TANH: _tanh, ops.ERF: _erf, ops.POW: _pow},
+    {ops.EXP: _exp, ops.LOG: _log, ops.LOG1P: _log1p, ops.SIN: _sin, ops.COS: _cos, ops.EXPM1: _expm1, ops.SINH: _sinh, ops.COSH: _cosh, ops.TANH: _tanh, ops.ERF: _erf, ops.POW: _pow, ops.MAX: _max, ops.MIN: _min},
 )

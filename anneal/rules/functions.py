@@ -74,15 +74,6 @@ def _scaled(y: UOp, n: UOp) -> UOp:
     return y * _power_of_two(half) * _power_of_two(n - half)
 
 
-def _least(x: UOp, most: float) -> UOp:
-    """x, at most `most`; NaN stays."""
-    return (_f(most) < x).where(_f(most), x)
-
-
-def _greatest(x: UOp, least: float) -> UOp:
-    return (x < least).where(_f(least), x)
-
-
 def _with_sign(y: UOp, x: UOp) -> UOp:
     """|y| with the sign of x."""
     return _float((_bits(y) & 0x7FFFFFFF) | (_bits(x) & 0x80000000))
@@ -121,7 +112,7 @@ def _exponent(x: UOp) -> _Exponent:
 
 
 def _exp(x: UOp) -> UOp:
-    n, rest = _exponent(_least(_greatest(x, -105.0), 90.0))  # beyond, 0 and inf already
+    n, rest = _exponent(x.maximum(-105.0).minimum(90.0))  # beyond, 0 and inf already
     return _scaled(rest + 1.0, n)
 
 
@@ -133,20 +124,20 @@ def _less_one(x: UOp, part: int) -> UOp:
 
 
 def _expm1(x: UOp) -> UOp:
-    half = _less_one(_least(_greatest(x, -40.0), 89.0), 1)  # e**x itself may overflow
+    half = _less_one(x.maximum(-40.0).minimum(89.0), 1)  # e**x itself may overflow
     return (x.alu(ops.ABS) < 2.0**-25).where(x, half + half)
 
 
 def _sinh(x: UOp) -> UOp:
     """(t + t / (t + 1)) / 2 of t = e**|x| - 1."""
     a = x.alu(ops.ABS)
-    quarter = _less_one(_least(a, 89.6), 2)
+    quarter = _less_one(a.minimum(89.6), 2)
     half = quarter + quarter / (quarter * 4.0 + 1.0)
     return (a < 2.0**-12).where(x, _with_sign(half + half, x))
 
 
 def _cosh(x: UOp) -> UOp:
-    n, rest = _exponent(_least(x.alu(ops.ABS), 89.6))
+    n, rest = _exponent(x.alu(ops.ABS).minimum(89.6))
     quarter = (rest + 1.0) * _power_of_two(n, -2)
     half = quarter + _f(0.0625) / quarter
     return half + half
@@ -154,7 +145,7 @@ def _cosh(x: UOp) -> UOp:
 
 def _tanh(x: UOp) -> UOp:
     """t / (t + 2) of t = e**(2|x|) - 1."""
-    a = _least(x.alu(ops.ABS), 10.0)  # beyond, 1 already
+    a = x.alu(ops.ABS).minimum(10.0)  # beyond, 1 already
     t = _less_one(a + a, 0)
     return _with_sign(t / (t + 2.0), x)
 
@@ -167,7 +158,7 @@ _ERF = (-4.064956374350004e-05, 0.0003805609594564885, -0.0012504649348556995,
 
 def _erf(x: UOp) -> UOp:
     """1 - e**-h of h = -log(1 - erf(|x|)), which is |x| times a polynomial."""
-    a = _least(x.alu(ops.ABS), 4.0)  # beyond, 1 already
+    a = x.alu(ops.ABS).minimum(4.0)  # beyond, 1 already
     return _with_sign(_less_one(_polynomial(a, _ERF) * a, 0), x)
 
 
@@ -353,7 +344,7 @@ def _power(x: UOp, y: UOp) -> UOp:
     size = ln.high * y
     z = _times(ln, _pair(y, _f(0.0)))
     far = _f(200.0) < size.alu(ops.ABS)
-    whole = _least(_greatest(far.where(size, z.high), -105.0), 90.0)
+    whole = far.where(size, z.high).maximum(-105.0).minimum(90.0)
     near, n = _whole(whole * (1 / math.log(2)))
     r = _pair(z.high - near * _LN2_HIGH, z.low - near * _LN2_LOW)
     t = r.high + r.low
