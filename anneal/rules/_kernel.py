@@ -9,7 +9,7 @@ import math
 from anneal.uop import dtypes, ops
 from anneal.uop.rewrite import Rule, RuleSet, build
 from anneal.uop.uop import UOp
-from anneal.rules.functions import cosine, error_function, exponential, exponential_less_one, hyperbolic_cosine, hyperbolic_sine, hyperbolic_tangent, logarithm, logarithm1p, power, sine
+from anneal.rules.functions import cosine, error_function, exponential, exponential_less_one, hyperbolic_cosine, hyperbolic_sine, hyperbolic_tangent, logarithm, logarithm1p, power, power_of_two, sine
 
 
 def _exp(out: UOp) -> tuple[UOp, int] | None:
@@ -125,12 +125,18 @@ def _erf(out: UOp) -> tuple[UOp, int] | None:
 def _pow(out: UOp) -> tuple[UOp, int] | None:
     s0, s1 = out.src
     if out.dtype.kind == "f":
+        # exp2: 2 ** x -> power_of_two(x)
+        if s0.op is ops.CONST and s0.arg == 2:
+            x = s1
+            new = power_of_two(x)
+            if new is not None:
+                return new, 10
         # pow: x ** y -> power(x, y)
         x = s0
         y = s1
         new = power(x, y)
         if new is not None:
-            return new, 10
+            return new, 11
     return None
 
 
@@ -142,12 +148,12 @@ def _max(out: UOp) -> tuple[UOp, int] | None:
             x = s0
             c = s1
             if c.arg == c.arg:
-                return build(ops.WHERE, x < c, c, x), 11
+                return build(ops.WHERE, x < c, c, x), 12
         if s0.op is ops.CONST:
             c = s0
             x = s1
             if c.arg == c.arg:
-                return build(ops.WHERE, x < c, c, x), 11
+                return build(ops.WHERE, x < c, c, x), 12
     return None
 
 
@@ -159,12 +165,12 @@ def _min(out: UOp) -> tuple[UOp, int] | None:
             x = s0
             c = s1
             if c.arg == c.arg:
-                return build(ops.WHERE, c < x, c, x), 12
+                return build(ops.WHERE, c < x, c, x), 13
         if s0.op is ops.CONST:
             c = s0
             x = s1
             if c.arg == c.arg:
-                return build(ops.WHERE, c < x, c, x), 12
+                return build(ops.WHERE, c < x, c, x), 13
     return None
 
 
@@ -180,9 +186,10 @@ RULES = RuleSet(
         Rule('cosh', 'exp, and its inverse, halved before they overflow', 'cosh(x) -> hyperbolic_cosine(x)', 'rules/kernel.upat', 14, 'float', ('anneal.rules.functions',)),
         Rule('tanh', 't / (t + 2), of t = expm1(2 x)', 'tanh(x) -> hyperbolic_tangent(x)', 'rules/kernel.upat', 15, 'float', ('anneal.rules.functions',)),
         Rule('erf', '-expm1(log(1 - erf(x))), the logarithm a polynomial', 'erf(x) -> error_function(x)', 'rules/kernel.upat', 16, 'float', ('anneal.rules.functions',)),
-        Rule('pow', 'exp(y * log(x)) in pairs of floats', 'x ** y -> power(x, y)', 'rules/kernel.upat', 17, 'float', ('anneal.rules.functions',)),
-        Rule('max_number', 'NaN is not less', 'max(x, c) -> where(x < c, c, x) if c.arg == c.arg', 'rules/kernel.upat', 20, 'float', ('anneal.rules.functions',)),
-        Rule('min_number', 'NaN is not greater', 'min(x, c) -> where(c < x, c, x) if c.arg == c.arg', 'rules/kernel.upat', 21, 'float', ('anneal.rules.functions',)),
+        Rule('exp2', 'as exp, without a product to find the whole power', '2 ** x -> power_of_two(x)', 'rules/kernel.upat', 17, 'float', ('anneal.rules.functions',)),
+        Rule('pow', 'exp(y * log(x)) in pairs of floats', 'x ** y -> power(x, y)', 'rules/kernel.upat', 18, 'float', ('anneal.rules.functions',)),
+        Rule('max_number', 'NaN is not less', 'max(x, c) -> where(x < c, c, x) if c.arg == c.arg', 'rules/kernel.upat', 21, 'float', ('anneal.rules.functions',)),
+        Rule('min_number', 'NaN is not greater', 'min(x, c) -> where(c < x, c, x) if c.arg == c.arg', 'rules/kernel.upat', 22, 'float', ('anneal.rules.functions',)),
     ),
     {ops.EXP: _exp, ops.LOG: _log, ops.LOG1P: _log1p, ops.SIN: _sin, ops.COS: _cos, ops.EXPM1: _expm1, ops.SINH: _sinh, ops.COSH: _cosh, ops.TANH: _tanh, ops.ERF: _erf, ops.POW: _pow, ops.MAX: _max, ops.MIN: _min},
 )

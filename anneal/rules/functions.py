@@ -107,13 +107,23 @@ class _Exponent(NamedTuple):
 def _exponent(x: UOp) -> _Exponent:
     """Of -2**21 < x < 2**21."""
     whole, n = _whole(x * (1 / math.log(2)))
-    r = _opaque(x - whole * _LN2) - whole * _LN2_REST
-    return _Exponent(n, _opaque(_polynomial(r, _EXP) * (r * r) + r))
+    return _Exponent(n, _small_less_one(_opaque(x - whole * _LN2) - whole * _LN2_REST))
+
+
+def _small_less_one(r: UOp) -> UOp:
+    """e**r - 1 of |r| <= log(2) / 2."""
+    return _opaque(_polynomial(r, _EXP) * (r * r) + r)
 
 
 def _exp(x: UOp) -> UOp:
     n, rest = _exponent(x.maximum(-105.0).minimum(90.0))  # beyond, 0 and inf already
     return _scaled(rest + 1.0, n)
+
+
+def _exp2(x: UOp) -> UOp:
+    x = x.maximum(-151.0).minimum(129.0)  # beyond, 0 and inf already
+    whole, n = _whole(x)
+    return _scaled(_small_less_one((x - whole) * math.log(2)) + 1.0, n)
 
 
 def _less_one(x: UOp, part: int) -> UOp:
@@ -374,6 +384,7 @@ def _pow(x: UOp, y: UOp) -> UOp:
 
 
 exponential, logarithm, logarithm1p = _narrowed(_exp), _narrowed(_log), _narrowed(_log1p)
+power_of_two = _narrowed(_exp2)
 exponential_less_one, error_function = _narrowed(_expm1), _narrowed(_erf)
 sine, cosine = _narrowed(_sin), _narrowed(_cos)
 hyperbolic_sine, hyperbolic_cosine = _narrowed(_sinh), _narrowed(_cosh)

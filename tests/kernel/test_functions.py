@@ -15,7 +15,7 @@ from anneal.kernel.opts import apply, parse
 from anneal.kernel.target import CPU, WEBGPU
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
-from anneal.uop.uop import param
+from anneal.uop.uop import const, param
 from tests.kernel.run import Data, on_cpu, on_webgpu
 
 F = dtypes.float32
@@ -52,6 +52,12 @@ def kernel_of(op: ops.Op, n: int, dtype: DType = F) -> Kernel:
     i = axis(n, "i")
     x, *rest = [load(argument(1 + k, dtype, n), i) for k in range(op.arity)]
     return decompose(Kernel(end(store(argument(0, dtype, n), i, x.alu(op, *rest)), i)), CPU)
+
+
+def powers_of_two(n: int) -> Kernel:
+    i = axis(n, "i")
+    value = const(2, F).alu(ops.POW, load(argument(1, F, n), i))
+    return decompose(Kernel(end(store(argument(0, F, n), i, value), i)), CPU)
 
 
 def vectorised(kernel: Kernel) -> Kernel:
@@ -124,6 +130,21 @@ def test_every_number_of_16_bits(op: ops.Op, dtype: DType) -> None:
         near |= same_bits(got, np.nextafter(exact, kind.type(toward)))
     assert near.all(), [a[~near][:3] for a in given]
     assert np.mean(same_bits(got, exact)) > 0.999
+
+
+def test_powers_of_two() -> None:
+    """By a rule of their own: whole ones exact, and the same bits on every device."""
+    whole = np.arange(-151, 130).astype(np.float32)
+    x = np.concatenate([operands(ops.EXP, 1 << 20)[0], whole])
+    n = x.size
+    kernel = powers_of_two(n)
+    memory = {0: np.zeros(n, np.float32), 1: x}
+    expected = interpret(kernel, memory)[0]
+    exact = np.ldexp(1.0, whole.astype(int)).astype(np.float32)
+    np.testing.assert_array_equal(expected[-whole.size :], exact)
+    gpu = [on_webgpu(apply(kernel, parse(text), WEBGPU), memory) for text in _GPU]
+    for got in (on_cpu(vectorised(kernel), memory), *gpu):
+        assert same_bits(got[0], expected).all()
 
 
 @pytest.mark.parametrize("op", [ops.SINH, ops.TANH, ops.ERF, ops.SIN], ids=str)
