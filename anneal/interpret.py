@@ -262,6 +262,23 @@ def _arithmetic(fn: Callable[..., Any], logical: Callable[..., Any]) -> Callable
                                    numpy_dtype(u.dtype))  # fmt: skip
 
 
+def _erf(x: Data) -> Data:
+    return np.asarray(np.frompyfunc(math.erf, 1, 1)(x), np.float64)
+
+
+_TRANSCENDENTAL: dict[Op, Callable[..., Any]] = {
+    ops.EXP: np.exp, ops.EXPM1: np.expm1, ops.LOG: np.log, ops.LOG1P: np.log1p, ops.SIN: np.sin,
+    ops.COS: np.cos, ops.SINH: np.sinh, ops.COSH: np.cosh, ops.TANH: np.tanh, ops.ERF: _erf,
+    ops.POW: np.power,
+}  # fmt: skip
+
+
+def _transcendental(u: UOp, x: list[Data]) -> Data:
+    """In float64, rounded once: NumPy's own of narrower floats differ by processor."""
+    wide = [a.astype(np.float64, copy=False) for a in x]
+    return np.asarray(_TRANSCENDENTAL[u.op](*wide), numpy_dtype(u.dtype))
+
+
 _TABLE: dict[Op, Callable[[UOp, list[Data]], Data]] = {
     ops.CONST: lambda u, x: np.asarray(u.arg, numpy_dtype(u.dtype)),
     ops.ARANGE: lambda u, x: np.arange(_dims(u, x)[0], dtype=numpy_dtype(u.dtype)),
@@ -269,11 +286,9 @@ _TABLE: dict[Op, Callable[[UOp, list[Data]], Data]] = {
     ops.PERMUTE: lambda u, x: x[0].transpose(u.arg),
     ops.EXPAND: _expand, ops.PAD: _pad, ops.SHRINK: _shrink, ops.SHEAR: _shear,
     ops.FLIP: lambda u, x: np.flip(x[0], u.arg),
-    ops.NEG: _ufunc(np.negative), ops.EXP: _ufunc(np.exp), ops.LOG: _ufunc(np.log),
-    ops.LOG1P: _ufunc(np.log1p),
-    ops.SIN: _ufunc(np.sin), ops.COS: _ufunc(np.cos), ops.TANH: _ufunc(np.tanh),
-    ops.SQRT: _ufunc(np.sqrt), ops.FLOOR: _ufunc(np.floor), ops.ROUND: _ufunc(np.rint),
-    ops.ABS: _ufunc(np.abs),
+    **dict.fromkeys(ops.TRANSCENDENTAL, _transcendental),
+    ops.NEG: _ufunc(np.negative), ops.SQRT: _ufunc(np.sqrt), ops.FLOOR: _ufunc(np.floor),
+    ops.ROUND: _ufunc(np.rint), ops.ABS: _ufunc(np.abs),
     ops.NOT: _arithmetic(np.invert, np.logical_not),
     ops.CAST: _saturate,
     ops.BITCAST: lambda u, x: np.ascontiguousarray(x[0]).view(numpy_dtype(u.dtype)).reshape(
@@ -281,7 +296,7 @@ _TABLE: dict[Op, Callable[[UOp, list[Data]], Data]] = {
     **dict.fromkeys(ops.IDENTITY, lambda u, x: x[0]),
     ops.ADD: _arithmetic(np.add, np.logical_or), ops.SUB: _ufunc(np.subtract),
     ops.MUL: _arithmetic(np.multiply, np.logical_and), ops.DIV: _ufunc(np.divide),
-    ops.FLOORDIV: _floordiv, ops.MOD: _mod, ops.POW: _ufunc(np.power),
+    ops.FLOORDIV: _floordiv, ops.MOD: _mod,
     ops.MAX: _ufunc(np.maximum), ops.MIN: _ufunc(np.minimum),
     ops.LT: _ufunc(np.less), ops.EQ: _ufunc(np.equal), ops.NE: _ufunc(np.not_equal),
     ops.AND: _ufunc(np.bitwise_and), ops.OR: _ufunc(np.bitwise_or),

@@ -30,7 +30,8 @@ _SPECIAL = (math.inf, -math.inf, math.nan, -0.0)
 _FLOAT_OPS = (ops.ADD, ops.SUB, ops.MUL, ops.MAX, ops.MIN)
 _INT_OPS = (*_FLOAT_OPS, ops.FLOORDIV, ops.MOD, ops.AND, ops.OR, ops.XOR, ops.SHL, ops.SHR)
 _BOOL_OPS = (ops.ADD, ops.MUL, ops.MAX, ops.MIN, ops.AND, ops.OR, ops.XOR)
-_SMOOTH_UNARY = (ops.NEG, ops.EXP, ops.LOG, ops.SIN, ops.COS, ops.TANH, ops.SQRT, ops.ABS)
+_SMOOTH_UNARY = (ops.NEG, ops.EXP, ops.LOG, ops.SIN, ops.COS, ops.TANH, ops.SQRT, ops.ABS,
+                 ops.EXPM1, ops.SINH, ops.COSH, ops.ERF)  # fmt: skip
 
 
 class Example(NamedTuple):
@@ -153,7 +154,7 @@ class _Builder:
         op = self.pick(_SMOOTH_UNARY)
         if op in (ops.LOG, ops.SQRT):
             x = x.alu(ops.ABS) + 0.5
-        elif op in (ops.EXP, ops.SIN, ops.COS):
+        elif op in (ops.EXP, ops.EXPM1, ops.SIN, ops.COS, ops.SINH, ops.COSH):
             x = x.maximum(-8.0).minimum(8.0)
         return x.alu(op)
 

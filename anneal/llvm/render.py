@@ -517,42 +517,12 @@ class _Renderer:
         return self._let(f"{word} {kind} {a}, {b}")
 
     def _division(self, u: UOp, lanes: int, a: str, b: str) -> str:
-        """Floored, of any two integers, 0 where the divisor is: it and the quotient that overflows
-        are kept from the instruction, which would trap."""
-        kind, dtype = self._type(u.dtype, lanes), u.dtype
-        if dtype.is_float:
+        if u.dtype.is_float:
             return self._remainder(u, lanes, a, b)
-        quotient = u.op is ops.FLOORDIV
-        if lo(u.src[0]) >= 0 and lo(u.src[1]) > 0 or dtype.kind == "u" and lo(u.src[1]) > 0:
-            return self._let(f"{'udiv' if quotient else 'urem'} {kind} {a}, {b}")
-        zero, one = self._constant(0, dtype, lanes), self._constant(1, dtype, lanes)
-        mask = "i1" if lanes == 1 else f"<{lanes} x i1>"
-
-        def select(on: str, x: str, y: str) -> str:
-            return self._let(f"select {mask} {on}, {kind} {x}, {kind} {y}")
-
-        by_zero = self._let(f"icmp eq {kind} {b}, {zero}")
-        ones = self._constant(-1, dtype, lanes)
-        if dtype.kind == "u":
-            safe = select(by_zero, one, b)
-            out = self._let(f"{'udiv' if quotient else 'urem'} {kind} {a}, {safe}")
-            return select(by_zero, zero, out)
-        negative = self._let(f"icmp eq {kind} {b}, {ones}")
-        either = self._let(f"or {mask} {by_zero}, {negative}")
-        safe = select(either, one, b)
-        q = self._let(f"sdiv {kind} {a}, {safe}")
-        r = self._let(f"srem {kind} {a}, {safe}")
-        signs = self._let(f"xor {kind} {r}, {safe}")
-        apart = self._let(f"icmp slt {kind} {signs}, {zero}")
-        some = self._let(f"icmp ne {kind} {r}, {zero}")
-        below = self._let(f"and {mask} {apart}, {some}")
-        if quotient:
-            less = self._let(f"sub {kind} {q}, {one}")
-            out = select(below, less, q)
-            minus = self._let(f"sub {kind} {zero}, {a}")
-            return select(by_zero, zero, select(negative, minus, out))
-        more = self._let(f"add {kind} {r}, {safe}")
-        return select(either, zero, select(below, more, r))
+        if lo(u.src[0]) < 0 or lo(u.src[1]) <= 0:
+            raise NotImplementedError(f"LLVM IR has no floored division: {u}")
+        word = "udiv" if u.op is ops.FLOORDIV else "urem"
+        return self._let(f"{word} {self._type(u.dtype, lanes)} {a}, {b}")
 
     def _remainder(self, u: UOp, lanes: int, a: str, b: str) -> str:
         """Of floats, with the sign of the divisor, from C's exact fmod."""

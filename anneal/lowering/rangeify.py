@@ -39,8 +39,7 @@ _FEW, _FEW_ITERATIONS = 256, 1 << 13
 # The longest expression in one kernel: shader compilers take more than linear time.
 _LONGEST = 256
 
-_COSTS = {op: _TRANSCENDENTAL for op in (ops.EXP, ops.LOG, ops.LOG1P, ops.SIN,
-                                              ops.COS, ops.TANH, ops.POW)}  # fmt: skip
+_COSTS = dict.fromkeys(ops.TRANSCENDENTAL, _TRANSCENDENTAL)
 _RENAMING = ops.MOVEMENT | ops.IDENTITY
 _LEAVES = frozenset({ops.CONST, ops.PARAM, ops.ARANGE, ops.VAR, ops.BUFFER})
 

@@ -210,13 +210,8 @@ def log1p(x: Any) -> Array:
 
 
 def expm1(x: Any) -> Array:
-    """exp(x) - 1, accurate near 0: tanh(x/2) * (exp(x) + 1)."""
-    (a,) = _floats("expm1", x)
-    near = a.uop.alu(ops.ABS) < 0.5
-    # The product sees small x only: where exp overflows, its derivative would be 0 * inf.
-    small = near.where(a.uop, 0)
-    product = (small * 0.5).alu(ops.TANH) * (small.alu(ops.EXP) + 1)
-    return make(near.where(product, a.uop.alu(ops.EXP) - 1), a.weak_type)
+    """exp(x) - 1, accurate near 0."""
+    return _unary("expm1", ops.EXPM1, x)
 
 
 def sqrt(x: Any) -> Array:
@@ -502,16 +497,12 @@ def tan(x: Any) -> Array:
 
 def sinh(x: Any) -> Array:
     """The hyperbolic sine."""
-    (a,) = _floats("sinh", x)
-    near = less(abs(a), 1)
-    e = expm1(where(near, a, 0))
-    return 0.5 * where(near, e + e / (e + 1), exp(a) - exp(negative(a)))
+    return _unary("sinh", ops.SINH, x)
 
 
 def cosh(x: Any) -> Array:
     """The hyperbolic cosine."""
-    (a,) = _floats("cosh", x)
-    return 0.5 * (exp(a) + exp(negative(a)))
+    return _unary("cosh", ops.COSH, x)
 
 
 def trunc(x: Any) -> Array:

@@ -1,37 +1,17 @@
-"""The error function and its inverse, from the operations there are; in float32 inside."""
+"""The error function and its inverse."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from anneal.array import Array, asarray, make
 from anneal.uop import dtypes, ops
-from anneal.uop.uop import UOp
 
 
-def _polynomial(x: UOp, coefficients: Sequence[float]) -> UOp:
-    """Horner's scheme, the highest power first."""
-    out = x * coefficients[0] + coefficients[1]
-    for c in coefficients[2:]:
-        out = out * x + c
-    return out
-
-
-def _single(x: Any) -> tuple[UOp, Array]:
+def _floats(x: Any) -> Array:
     a = asarray(x)
-    if not a.dtype.is_float:
-        a = Array(a.uop.cast(dtypes.float32), a.weak_type)
-    return a.uop.cast(dtypes.float32), a
-
-
-# Rational minimax approximation of erf on [-3.83, 3.83], beyond which it is 1 in float32: XLA's.
-_ERF_ABOVE = (0.00022905065861350646, 0.0034082910107109506, 0.050955695062380861,
-              0.18520832239976145, 1.128379143519084)  # fmt: skip
-_ERF_BELOW = (-1.1791602954361697e-7, 0.000023547966471313185, 0.0010179625278914885,
-              0.014070470171167667, 0.11098505178285362, 0.49746925110067538, 1.0)  # fmt: skip
-_ERF_END = 3.832506856900711
+    return a if a.dtype.is_float else Array(a.uop.cast(dtypes.float32), a.weak_type)
 
 
 def erf(x: Any) -> Array:
@@ -40,15 +20,8 @@ def erf(x: Any) -> Array:
     >>> erf(0.0).item()
     0.0
     """
-    u, a = _single(x)
-    beyond = u.const_like(_ERF_END) < u.alu(ops.ABS)
-    inside = beyond.where(0, u)
-    square = inside * inside
-    out = inside * _polynomial(square, _ERF_ABOVE) / _polynomial(square, _ERF_BELOW)
-    # Rounding may lead past 1, where functions that end at 1 have no value.
-    out = out.maximum(-1).minimum(1)
-    out = beyond.where((u < 0).where(u.const_like(-1), 1), out)
-    return make(out.cast(a.dtype), a.weak_type)
+    a = _floats(x)
+    return make(a.uop.alu(ops.ERF), a.weak_type)
 
 
 # M. Giles, Approximating the erfinv function, 2011: single precision.
@@ -64,10 +37,9 @@ def erf_inv(x: Any) -> Array:
     >>> erf_inv(1.0).item()
     inf
     """
-    from anneal.numpy.elementwise import log1p
-
-    u, a = _single(x)
-    w = -log1p(make(-(u * u))).uop
+    a = _floats(x)
+    u = a.uop.cast(dtypes.float32)
+    w = -((1 - u) * (u + 1)).alu(ops.LOG)
     central = w < 5.0
     # The square root of what is small has no use, and would have an infinite derivative at 0.
     far = central.where(5.0, w).alu(ops.SQRT) - 3.0

@@ -9,7 +9,7 @@ import math
 from anneal.uop import dtypes, ops
 from anneal.uop.rewrite import Rule, GradientSet, build
 from anneal.uop.uop import UOp
-from anneal.rules.gradient import base_of_slope, inverse, product_of_others, product_of_others_named, repeated, scattered, to_extremes, to_named_extremes, uncast, unexpanded, unpadded, unsheared, unshrunk
+from anneal.rules.gradient import base_of_slope, bell, inverse, product_of_others, product_of_others_named, repeated, scattered, to_extremes, to_named_extremes, uncast, unexpanded, unpadded, unsheared, unshrunk
 
 
 def _add(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
@@ -110,11 +110,19 @@ def _exp(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     return None
 
 
+def _expm1(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
+    s0, = out.src
+    # expm1: expm1(x) -> g * exp(x)
+    x = s0
+    return (g * build(ops.EXP, x), ), 11
+    return None
+
+
 def _log(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     s0, = out.src
     # log: log(x) -> g / x
     x = s0
-    return (g / x, ), 11
+    return (g / x, ), 12
     return None
 
 
@@ -122,7 +130,7 @@ def _log1p(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     s0, = out.src
     # log1p: log1p(x) -> g / (x + 1)
     x = s0
-    return (g / (x + 1), ), 12
+    return (g / (x + 1), ), 13
     return None
 
 
@@ -130,7 +138,7 @@ def _sin(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     s0, = out.src
     # sin: sin(x) -> g * cos(x)
     x = s0
-    return (g * build(ops.COS, x), ), 13
+    return (g * build(ops.COS, x), ), 14
     return None
 
 
@@ -138,7 +146,23 @@ def _cos(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     s0, = out.src
     # cos: cos(x) -> -(g * sin(x))
     x = s0
-    return (-(g * build(ops.SIN, x)), ), 14
+    return (-(g * build(ops.SIN, x)), ), 15
+    return None
+
+
+def _sinh(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
+    s0, = out.src
+    # sinh: sinh(x) -> g * cosh(x)
+    x = s0
+    return (g * build(ops.COSH, x), ), 16
+    return None
+
+
+def _cosh(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
+    s0, = out.src
+    # cosh: cosh(x) -> g * sinh(x)
+    x = s0
+    return (g * build(ops.SINH, x), ), 17
     return None
 
 
@@ -146,7 +170,15 @@ def _tanh(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     s0, = out.src
     # tanh: tanh(x) -> g * (1 - out * out)
     x = s0
-    return (g * (1 - out * out), ), 15
+    return (g * (1 - out * out), ), 18
+    return None
+
+
+def _erf(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
+    s0, = out.src
+    # erf: erf(x) -> g * bell(x)
+    x = s0
+    return (g * bell(x), ), 19
     return None
 
 
@@ -154,7 +186,7 @@ def _sqrt(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     s0, = out.src
     # sqrt: sqrt(x) -> g / (out * 2)
     x = s0
-    return (g / (out * 2), ), 16
+    return (g / (out * 2), ), 20
     return None
 
 
@@ -162,7 +194,7 @@ def _abs(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     s0, = out.src
     # abs: abs(x) -> where(x < 0, -g, where(x > 0, g, 0))
     x = s0
-    return (build(ops.WHERE, x < 0, -g, build(ops.WHERE, x > 0, g, 0)), ), 17
+    return (build(ops.WHERE, x < 0, -g, build(ops.WHERE, x > 0, g, 0)), ), 21
     return None
 
 
@@ -170,7 +202,7 @@ def _floor(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     s0, = out.src
     # floor: floor(x) -> none
     x = s0
-    return (None, ), 18
+    return (None, ), 22
     return None
 
 
@@ -178,7 +210,7 @@ def _round(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     s0, = out.src
     # round: round(x) -> none
     x = s0
-    return (None, ), 19
+    return (None, ), 23
     return None
 
 
@@ -186,7 +218,7 @@ def _cast(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     s0, = out.src
     # cast: cast(x) -> uncast(x, g)
     x = s0
-    return (uncast(x, g), ), 20
+    return (uncast(x, g), ), 24
     return None
 
 
@@ -194,7 +226,7 @@ def _stop_gradient(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | Non
     s0, = out.src
     # stop_gradient: stop_gradient(x) -> none
     x = s0
-    return (None, ), 21
+    return (None, ), 25
     return None
 
 
@@ -202,7 +234,7 @@ def _contiguous(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     s0, = out.src
     # contiguous: contiguous(x) -> g
     x = s0
-    return (g, ), 22
+    return (g, ), 26
     return None
 
 
@@ -210,7 +242,7 @@ def _after(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     # after: after(x) -> g
     s0 = out.src[0]
     x = s0
-    return (g, ), 23
+    return (g, ), 27
     return None
 
 
@@ -219,7 +251,7 @@ def _reshape(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     a = out.arg
     s0 = out.src[0]
     x = s0
-    return (g.reshape(x.shape), ), 24
+    return (g.reshape(x.shape), ), 28
     return None
 
 
@@ -228,7 +260,7 @@ def _permute(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     # permute: permute[a](x) -> g.permute(inverse(a))
     a = out.arg
     x = s0
-    return (g.permute(inverse(a)), ), 25
+    return (g.permute(inverse(a)), ), 29
     return None
 
 
@@ -237,7 +269,7 @@ def _expand(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     a = out.arg
     s0 = out.src[0]
     x = s0
-    return (unexpanded(x, g), ), 26
+    return (unexpanded(x, g), ), 30
     return None
 
 
@@ -246,7 +278,7 @@ def _pad(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     a = out.arg
     s0 = out.src[0]
     x = s0
-    return (unpadded(out, g), ), 27
+    return (unpadded(out, g), ), 31
     return None
 
 
@@ -255,7 +287,7 @@ def _shrink(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     a = out.arg
     s0 = out.src[0]
     x = s0
-    return (unshrunk(out, g), ), 28
+    return (unshrunk(out, g), ), 32
     return None
 
 
@@ -264,7 +296,7 @@ def _flip(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     # flip: flip[a](x) -> g.flip(a)
     a = out.arg
     x = s0
-    return (g.flip(a), ), 29
+    return (g.flip(a), ), 33
     return None
 
 
@@ -273,7 +305,7 @@ def _shear(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     # shear: shear[a](x) -> unsheared(a, x, g)
     a = out.arg
     x = s0
-    return (unsheared(a, x, g), ), 30
+    return (unsheared(a, x, g), ), 34
     return None
 
 
@@ -283,25 +315,25 @@ def _reduce(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     s0 = out.src[0]
     x = s0
     if a[0] == "add":
-        return (repeated(out, g), ), 31
+        return (repeated(out, g), ), 35
     # reduce_max: reduce[a](x) -> to_extremes(out, g) if a[0] == "max"
     a = out.arg
     s0 = out.src[0]
     x = s0
     if a[0] == "max":
-        return (to_extremes(out, g), ), 32
+        return (to_extremes(out, g), ), 36
     # reduce_min: reduce[a](x) -> to_extremes(out, g) if a[0] == "min"
     a = out.arg
     s0 = out.src[0]
     x = s0
     if a[0] == "min":
-        return (to_extremes(out, g), ), 33
+        return (to_extremes(out, g), ), 37
     # reduce_mul: reduce[a](x) -> repeated(out, g) * product_of_others(out) if a[0] == "mul"
     a = out.arg
     s0 = out.src[0]
     x = s0
     if a[0] == "mul":
-        return (repeated(out, g) * product_of_others(out), ), 34
+        return (repeated(out, g) * product_of_others(out), ), 38
     return None
 
 
@@ -311,7 +343,7 @@ def _gather(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
     a = out.arg
     x = s0
     i = s1
-    return (scattered(a, x, i, g), None, ), 35
+    return (scattered(a, x, i, g), None, ), 39
     return None
 
 
@@ -324,7 +356,7 @@ def _scatter(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
         i = s0
         x = s1
         if a[0] == "add":
-            return (None, g.gather(i, a[1]), ), 36
+            return (None, g.gather(i, a[1]), ), 40
     # scatter_max: scatter[a](i, x) -> none, to_named_extremes(a, i, x, out, g) if a[0] == "max"
     a = out.arg
     if len(out.src) >= 2:
@@ -333,7 +365,7 @@ def _scatter(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
         i = s0
         x = s1
         if a[0] == "max":
-            return (None, to_named_extremes(a, i, x, out, g), ), 37
+            return (None, to_named_extremes(a, i, x, out, g), ), 41
     # scatter_min: scatter[a](i, x) -> none, to_named_extremes(a, i, x, out, g) if a[0] == "min"
     a = out.arg
     if len(out.src) >= 2:
@@ -342,7 +374,7 @@ def _scatter(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
         i = s0
         x = s1
         if a[0] == "min":
-            return (None, to_named_extremes(a, i, x, out, g), ), 38
+            return (None, to_named_extremes(a, i, x, out, g), ), 42
     # scatter_mul: scatter[a](i, x) -> none, g.gather(i, a[1]) * product_of_others_named(a, i, x) if a[0] == "mul"
     a = out.arg
     if len(out.src) >= 2:
@@ -351,7 +383,7 @@ def _scatter(out: UOp, g: UOp) -> tuple[tuple[UOp | None, ...], int] | None:
         i = s0
         x = s1
         if a[0] == "mul":
-            return (None, g.gather(i, a[1]) * product_of_others_named(a, i, x), ), 39
+            return (None, g.gather(i, a[1]) * product_of_others_named(a, i, x), ), 43
     return None
 
 
@@ -368,35 +400,39 @@ RULES = GradientSet(
         Rule('min', 'the smaller gets it; ties share equally', 'min(x, y) -> where(x == y, g * 0.5, where(x < y, g, 0)), where(x == y, g * 0.5, where(y < x, g, 0))', 'rules/gradient.upat', 20, 'any', ('anneal.rules.gradient',)),
         Rule('where', 'the chosen one gets it', 'where(p, x, y) -> none, where(p, g, 0), where(p, 0, g)', 'rules/gradient.upat', 23, 'any', ('anneal.rules.gradient',)),
         Rule('exp', "exp' = exp", 'exp(x) -> g * out', 'rules/gradient.upat', 26, 'any', ('anneal.rules.gradient',)),
-        Rule('log', "log' = 1/x", 'log(x) -> g / x', 'rules/gradient.upat', 27, 'any', ('anneal.rules.gradient',)),
-        Rule('log1p', "log1p' = 1/(1 + x)", 'log1p(x) -> g / (x + 1)', 'rules/gradient.upat', 28, 'any', ('anneal.rules.gradient',)),
-        Rule('sin', "sin' = cos", 'sin(x) -> g * cos(x)', 'rules/gradient.upat', 29, 'any', ('anneal.rules.gradient',)),
-        Rule('cos', "cos' = -sin", 'cos(x) -> -(g * sin(x))', 'rules/gradient.upat', 30, 'any', ('anneal.rules.gradient',)),
-        Rule('tanh', "tanh' = 1 - tanh**2", 'tanh(x) -> g * (1 - out * out)', 'rules/gradient.upat', 31, 'any', ('anneal.rules.gradient',)),
-        Rule('sqrt', "sqrt' = 1 / (2 sqrt)", 'sqrt(x) -> g / (out * 2)', 'rules/gradient.upat', 32, 'any', ('anneal.rules.gradient',)),
-        Rule('abs', "|x|' = sign(x), 0 at 0", 'abs(x) -> where(x < 0, -g, where(x > 0, g, 0))', 'rules/gradient.upat', 33, 'any', ('anneal.rules.gradient',)),
-        Rule('floor', 'constant between its steps', 'floor(x) -> none', 'rules/gradient.upat', 34, 'any', ('anneal.rules.gradient',)),
-        Rule('round', 'constant between its steps', 'round(x) -> none', 'rules/gradient.upat', 35, 'any', ('anneal.rules.gradient',)),
-        Rule('cast', 'in the wider of the two types; 0 for integers', 'cast(x) -> uncast(x, g)', 'rules/gradient.upat', 38, 'any', ('anneal.rules.gradient',)),
-        Rule('stop_gradient', 'what it is for', 'stop_gradient(x) -> none', 'rules/gradient.upat', 39, 'any', ('anneal.rules.gradient',)),
-        Rule('contiguous', 'the same values', 'contiguous(x) -> g', 'rules/gradient.upat', 40, 'any', ('anneal.rules.gradient',)),
-        Rule('after', 'the same values', 'after(x) -> g', 'rules/gradient.upat', 41, 'any', ('anneal.rules.gradient',)),
-        Rule('reshape', 'the old shape again', 'reshape[a](x) -> g.reshape(x.shape)', 'rules/gradient.upat', 44, 'any', ('anneal.rules.gradient',)),
-        Rule('permute', 'the inverse permutation', 'permute[a](x) -> g.permute(inverse(a))', 'rules/gradient.upat', 45, 'any', ('anneal.rules.gradient',)),
-        Rule('expand', 'the sum over the copies', 'expand[a](x) -> unexpanded(x, g)', 'rules/gradient.upat', 46, 'any', ('anneal.rules.gradient',)),
-        Rule('pad', 'without the padding', 'pad[a](x) -> unpadded(out, g)', 'rules/gradient.upat', 47, 'any', ('anneal.rules.gradient',)),
-        Rule('shrink', 'zeros where nothing was taken', 'shrink[a](x) -> unshrunk(out, g)', 'rules/gradient.upat', 48, 'any', ('anneal.rules.gradient',)),
-        Rule('flip', 'its own inverse', 'flip[a](x) -> g.flip(a)', 'rules/gradient.upat', 49, 'any', ('anneal.rules.gradient',)),
-        Rule('shear', 'sheared the other way', 'shear[a](x) -> unsheared(a, x, g)', 'rules/gradient.upat', 50, 'any', ('anneal.rules.gradient',)),
-        Rule('reduce_add', 'every summand gets it', 'reduce[a](x) -> repeated(out, g) if a[0] == "add"', 'rules/gradient.upat', 53, 'any', ('anneal.rules.gradient',)),
-        Rule('reduce_max', 'the greatest get it; ties share equally', 'reduce[a](x) -> to_extremes(out, g) if a[0] == "max"', 'rules/gradient.upat', 55, 'any', ('anneal.rules.gradient',)),
-        Rule('reduce_min', 'the smallest get it; ties share equally', 'reduce[a](x) -> to_extremes(out, g) if a[0] == "min"', 'rules/gradient.upat', 57, 'any', ('anneal.rules.gradient',)),
-        Rule('reduce_mul', 'the product rule; right with zeros among the factors', 'reduce[a](x) -> repeated(out, g) * product_of_others(out) if a[0] == "mul"', 'rules/gradient.upat', 59, 'any', ('anneal.rules.gradient',)),
-        Rule('gather', 'what was read gets it, as often as it was', 'gather[a](x, i) -> scattered(a, x, i, g), none', 'rules/gradient.upat', 61, 'any', ('anneal.rules.gradient',)),
-        Rule('scatter_add', 'the adjoint of the adjoint', 'scatter[a](i, x) -> none, g.gather(i, a[1]) if a[0] == "add"', 'rules/gradient.upat', 62, 'any', ('anneal.rules.gradient',)),
-        Rule('scatter_max', 'of those that name an element, the greatest get it; ties share equally', 'scatter[a](i, x) -> none, to_named_extremes(a, i, x, out, g) if a[0] == "max"', 'rules/gradient.upat', 64, 'any', ('anneal.rules.gradient',)),
-        Rule('scatter_min', 'the smallest, alike', 'scatter[a](i, x) -> none, to_named_extremes(a, i, x, out, g) if a[0] == "min"', 'rules/gradient.upat', 66, 'any', ('anneal.rules.gradient',)),
-        Rule('scatter_mul', 'the product rule; right with zeros among the factors', 'scatter[a](i, x) -> none, g.gather(i, a[1]) * product_of_others_named(a, i, x) if a[0] == "mul"', 'rules/gradient.upat', 68, 'any', ('anneal.rules.gradient',)),
+        Rule('expm1', "expm1' = exp", 'expm1(x) -> g * exp(x)', 'rules/gradient.upat', 27, 'any', ('anneal.rules.gradient',)),
+        Rule('log', "log' = 1/x", 'log(x) -> g / x', 'rules/gradient.upat', 28, 'any', ('anneal.rules.gradient',)),
+        Rule('log1p', "log1p' = 1/(1 + x)", 'log1p(x) -> g / (x + 1)', 'rules/gradient.upat', 29, 'any', ('anneal.rules.gradient',)),
+        Rule('sin', "sin' = cos", 'sin(x) -> g * cos(x)', 'rules/gradient.upat', 30, 'any', ('anneal.rules.gradient',)),
+        Rule('cos', "cos' = -sin", 'cos(x) -> -(g * sin(x))', 'rules/gradient.upat', 31, 'any', ('anneal.rules.gradient',)),
+        Rule('sinh', "sinh' = cosh", 'sinh(x) -> g * cosh(x)', 'rules/gradient.upat', 32, 'any', ('anneal.rules.gradient',)),
+        Rule('cosh', "cosh' = sinh", 'cosh(x) -> g * sinh(x)', 'rules/gradient.upat', 33, 'any', ('anneal.rules.gradient',)),
+        Rule('tanh', "tanh' = 1 - tanh**2", 'tanh(x) -> g * (1 - out * out)', 'rules/gradient.upat', 34, 'any', ('anneal.rules.gradient',)),
+        Rule('erf', "erf' = 2 / sqrt(pi) * exp(-x**2)", 'erf(x) -> g * bell(x)', 'rules/gradient.upat', 35, 'any', ('anneal.rules.gradient',)),
+        Rule('sqrt', "sqrt' = 1 / (2 sqrt)", 'sqrt(x) -> g / (out * 2)', 'rules/gradient.upat', 36, 'any', ('anneal.rules.gradient',)),
+        Rule('abs', "|x|' = sign(x), 0 at 0", 'abs(x) -> where(x < 0, -g, where(x > 0, g, 0))', 'rules/gradient.upat', 37, 'any', ('anneal.rules.gradient',)),
+        Rule('floor', 'constant between its steps', 'floor(x) -> none', 'rules/gradient.upat', 38, 'any', ('anneal.rules.gradient',)),
+        Rule('round', 'constant between its steps', 'round(x) -> none', 'rules/gradient.upat', 39, 'any', ('anneal.rules.gradient',)),
+        Rule('cast', 'in the wider of the two types; 0 for integers', 'cast(x) -> uncast(x, g)', 'rules/gradient.upat', 42, 'any', ('anneal.rules.gradient',)),
+        Rule('stop_gradient', 'what it is for', 'stop_gradient(x) -> none', 'rules/gradient.upat', 43, 'any', ('anneal.rules.gradient',)),
+        Rule('contiguous', 'the same values', 'contiguous(x) -> g', 'rules/gradient.upat', 44, 'any', ('anneal.rules.gradient',)),
+        Rule('after', 'the same values', 'after(x) -> g', 'rules/gradient.upat', 45, 'any', ('anneal.rules.gradient',)),
+        Rule('reshape', 'the old shape again', 'reshape[a](x) -> g.reshape(x.shape)', 'rules/gradient.upat', 48, 'any', ('anneal.rules.gradient',)),
+        Rule('permute', 'the inverse permutation', 'permute[a](x) -> g.permute(inverse(a))', 'rules/gradient.upat', 49, 'any', ('anneal.rules.gradient',)),
+        Rule('expand', 'the sum over the copies', 'expand[a](x) -> unexpanded(x, g)', 'rules/gradient.upat', 50, 'any', ('anneal.rules.gradient',)),
+        Rule('pad', 'without the padding', 'pad[a](x) -> unpadded(out, g)', 'rules/gradient.upat', 51, 'any', ('anneal.rules.gradient',)),
+        Rule('shrink', 'zeros where nothing was taken', 'shrink[a](x) -> unshrunk(out, g)', 'rules/gradient.upat', 52, 'any', ('anneal.rules.gradient',)),
+        Rule('flip', 'its own inverse', 'flip[a](x) -> g.flip(a)', 'rules/gradient.upat', 53, 'any', ('anneal.rules.gradient',)),
+        Rule('shear', 'sheared the other way', 'shear[a](x) -> unsheared(a, x, g)', 'rules/gradient.upat', 54, 'any', ('anneal.rules.gradient',)),
+        Rule('reduce_add', 'every summand gets it', 'reduce[a](x) -> repeated(out, g) if a[0] == "add"', 'rules/gradient.upat', 57, 'any', ('anneal.rules.gradient',)),
+        Rule('reduce_max', 'the greatest get it; ties share equally', 'reduce[a](x) -> to_extremes(out, g) if a[0] == "max"', 'rules/gradient.upat', 59, 'any', ('anneal.rules.gradient',)),
+        Rule('reduce_min', 'the smallest get it; ties share equally', 'reduce[a](x) -> to_extremes(out, g) if a[0] == "min"', 'rules/gradient.upat', 61, 'any', ('anneal.rules.gradient',)),
+        Rule('reduce_mul', 'the product rule; right with zeros among the factors', 'reduce[a](x) -> repeated(out, g) * product_of_others(out) if a[0] == "mul"', 'rules/gradient.upat', 63, 'any', ('anneal.rules.gradient',)),
+        Rule('gather', 'what was read gets it, as often as it was', 'gather[a](x, i) -> scattered(a, x, i, g), none', 'rules/gradient.upat', 65, 'any', ('anneal.rules.gradient',)),
+        Rule('scatter_add', 'the adjoint of the adjoint', 'scatter[a](i, x) -> none, g.gather(i, a[1]) if a[0] == "add"', 'rules/gradient.upat', 66, 'any', ('anneal.rules.gradient',)),
+        Rule('scatter_max', 'of those that name an element, the greatest get it; ties share equally', 'scatter[a](i, x) -> none, to_named_extremes(a, i, x, out, g) if a[0] == "max"', 'rules/gradient.upat', 68, 'any', ('anneal.rules.gradient',)),
+        Rule('scatter_min', 'the smallest, alike', 'scatter[a](i, x) -> none, to_named_extremes(a, i, x, out, g) if a[0] == "min"', 'rules/gradient.upat', 70, 'any', ('anneal.rules.gradient',)),
+        Rule('scatter_mul', 'the product rule; right with zeros among the factors', 'scatter[a](i, x) -> none, g.gather(i, a[1]) * product_of_others_named(a, i, x) if a[0] == "mul"', 'rules/gradient.upat', 72, 'any', ('anneal.rules.gradient',)),
     ),
-    {ops.ADD: _add, ops.SUB: _sub, ops.NEG: _neg, ops.MUL: _mul, ops.DIV: _div, ops.POW: _pow, ops.MOD: _mod, ops.MAX: _max, ops.MIN: _min, ops.WHERE: _where, ops.EXP: _exp, ops.LOG: _log, ops.LOG1P: _log1p, ops.SIN: _sin, ops.COS: _cos, ops.TANH: _tanh, ops.SQRT: _sqrt, ops.ABS: _abs, ops.FLOOR: _floor, ops.ROUND: _round, ops.CAST: _cast, ops.STOP_GRADIENT: _stop_gradient, ops.CONTIGUOUS: _contiguous, ops.AFTER: _after, ops.RESHAPE: _reshape, ops.PERMUTE: _permute, ops.EXPAND: _expand, ops.PAD: _pad, ops.SHRINK: _shrink, ops.FLIP: _flip, ops.SHEAR: _shear, ops.REDUCE: _reduce, ops.GATHER: _gather, ops.SCATTER: _scatter},
+    {ops.ADD: _add, ops.SUB: _sub, ops.NEG: _neg, ops.MUL: _mul, ops.DIV: _div, ops.POW: _pow, ops.MOD: _mod, ops.MAX: _max, ops.MIN: _min, ops.WHERE: _where, ops.EXP: _exp, ops.EXPM1: _expm1, ops.LOG: _log, ops.LOG1P: _log1p, ops.SIN: _sin, ops.COS: _cos, ops.SINH: _sinh, ops.COSH: _cosh, ops.TANH: _tanh, ops.ERF: _erf, ops.SQRT: _sqrt, ops.ABS: _abs, ops.FLOOR: _floor, ops.ROUND: _round, ops.CAST: _cast, ops.STOP_GRADIENT: _stop_gradient, ops.CONTIGUOUS: _contiguous, ops.AFTER: _after, ops.RESHAPE: _reshape, ops.PERMUTE: _permute, ops.EXPAND: _expand, ops.PAD: _pad, ops.SHRINK: _shrink, ops.FLIP: _flip, ops.SHEAR: _shear, ops.REDUCE: _reduce, ops.GATHER: _gather, ops.SCATTER: _scatter},
 )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from anneal.uop import dtypes, ops
@@ -35,6 +36,12 @@ def base_of_slope(x: UOp, y: UOp) -> UOp:
         return x if y.arg != 0 else x.const_like(1)
     near = x.alu(ops.ABS) < (2.0**-7 if x.dtype is dtypes.float16 else 2.0**-60)
     return (y.eq(0) & near).where(1, x)
+
+
+def bell(x: UOp) -> UOp:
+    """2 / sqrt(pi) * exp(-x**2); from 30 on 0, as its derivatives are: x**2 may overflow."""
+    near = x.maximum(-30).minimum(30)
+    return (-(near * near)).alu(ops.EXP) * (2 / math.sqrt(math.pi))
 
 
 def inverse(order: Sequence[int]) -> tuple[int, ...]:

@@ -46,11 +46,15 @@ SHEAR = Op("SHEAR", 1, "arg (axis, by, step, offset, length): out[.. i .. j ..] 
 # Elementwise, one source. Float results unless said otherwise.
 NEG = Op("NEG", 1, "-x")
 EXP = Op("EXP", 1, "e**x")
+EXPM1 = Op("EXPM1", 1, "e**x - 1, accurate near 0")
 LOG = Op("LOG", 1, "natural logarithm; NaN below 0, -inf at 0")
 LOG1P = Op("LOG1P", 1, "log(1 + x), accurate near 0")
 SIN = Op("SIN", 1, "sine of radians")
 COS = Op("COS", 1, "cosine of radians")
+SINH = Op("SINH", 1, "hyperbolic sine")
+COSH = Op("COSH", 1, "hyperbolic cosine")
 TANH = Op("TANH", 1, "hyperbolic tangent")
+ERF = Op("ERF", 1, "2 / sqrt(pi) times the integral of e**(-t*t) from 0 to x")
 SQRT = Op("SQRT", 1, "square root; NaN below 0")
 FLOOR = Op("FLOOR", 1, "the greatest integer not above x, as a float")
 ROUND = Op("ROUND", 1, "the nearest integer, ties to even, as a float")
@@ -114,7 +118,8 @@ BLOCK = Op("BLOCK", -1, "src (effects...): all of them; what order they need, AF
 OPAQUE = Op("OPAQUE", 1, "x, which no compiler may rearrange")
 FOR = Op("FOR", -1, "src (STORE, ranges...): the STORE for every value of the ranges")
 
-UNARY = frozenset({NEG, EXP, LOG, LOG1P, SIN, COS, TANH, SQRT, FLOOR, ROUND, ABS, NOT})
+TRANSCENDENTAL = frozenset({EXP, EXPM1, LOG, LOG1P, SIN, COS, SINH, COSH, TANH, ERF, POW})
+UNARY = (TRANSCENDENTAL - {POW}) | {NEG, SQRT, FLOOR, ROUND, ABS, NOT}
 COMPARISONS = frozenset({LT, EQ, NE})
 BINARY = frozenset({ADD, SUB, MUL, DIV, FLOORDIV, MOD, POW, MAX, MIN, AND, OR, XOR, SHL, SHR})
 BINARY |= COMPARISONS

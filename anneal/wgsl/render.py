@@ -3,7 +3,7 @@
 In: kernels whose ranges are GRID, LOCAL, LOOP, UNROLL and VECTOR. Out: a module with the entry
 point `main`, a function of the kernels alone. A buffer whose vectors all lie at multiples of four
 is an array of vec4. What WGSL leaves open, or drivers get wrong, is written out: NaN in max and
-min, conversions, shifts by too much, division by 0.
+min, conversions, shifts by too much.
 """
 
 from __future__ import annotations
@@ -526,14 +526,11 @@ class _Renderer:
         raise NotImplementedError(f"WGSL has no {op} of {dtype}")
 
     def _division(self, u: UOp, lanes: int, a: str, b: str) -> str:
-        """Floored, 0 where the divisor is."""
-        quotient = u.op is ops.FLOORDIV
         if u.dtype.is_float:
             return self._remainder(u, lanes, a, b)
-        if lo(u.src[0]) >= 0 and lo(u.src[1]) > 0 or u.dtype.kind == "u" and not quotient:
-            return f"{a} {'/' if quotient else '%'} {b}"
-        name = "floordiv" if quotient else "mod"
-        return self._call(name if u.dtype.kind == "i" else "udiv", u.dtype, lanes, a, b)
+        if lo(u.src[0]) < 0 or lo(u.src[1]) <= 0:
+            raise NotImplementedError(f"WGSL has no floored division: {u}")
+        return f"{a} {'/' if u.op is ops.FLOORDIV else '%'} {b}"
 
     def _remainder(self, u: UOp, lanes: int, a: str, b: str) -> str:
         """Floored, lane by lane."""
@@ -574,11 +571,6 @@ class _Renderer:
 _FUNCTIONS = {
     "max": "return select(select(b, a, a > b), a, !(a == a));",
     "min": "return select(select(b, a, a < b), a, !(a == a));",
-    "udiv": "return select(a / b, T(0), b == T(0));",
-    "floordiv": "let q = a / b; let r = a % b; "
-                "let q0 = select(q, q - T(1), ((r ^ b) < T(0)) & (r != T(0))); "
-                "return select(q0, T(0), b == T(0));",
-    "mod": "let r = a % b; return select(r, r + b, ((r ^ b) < T(0)) & (r != T(0)));",
     "shl": "return select(a << min(U(b), U(31u)), T(0), U(b) > U(31u));",
     "shr": "return select(a >> min(U(b), U(31u)), T(0), U(b) > U(31u));",
     "sar": "return a >> min(U(b), U(31u));",
