@@ -177,7 +177,7 @@ class _Builder:
 
     def cast(self, x: UOp) -> UOp | None:
         if self.family == "smooth":  # a cast is no smooth function
-            op = self.pick((ops.STOP_GRADIENT, ops.CONTIGUOUS, ops.AFTER, ops.CHECKPOINT))
+            op = self.pick((ops.STOP_GRADIENT, ops.CONTIGUOUS, ops.AFTER))
             others = (self.partner(x, x.dtype),) if op is ops.AFTER else ()
             return UOp(op, x.dtype, (x, *(others or x.src if op.arity < 0 else ())))
         to = self.pick(self.kinds)
