@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from anneal.provenance import called, substituted
 from anneal.uop import ops
-from anneal.uop.call import body_of, call
+from anneal.uop.call import body_of, call, pruned
 from anneal.uop.uop import Graph, Origins, UOp, slot, toposort
 
 
@@ -55,8 +55,11 @@ def fold(graph: Graph, first: int = 0, recompute: bool = False) -> Folded:
         operands = [u for u in results if u in read]
         slots = {u: slot(i, u.dtype, u.shape) for i, u in enumerate(operands)}
         made, lines = substituted(roots, slots, graph.lines)
-        variables = [u for u in toposort(made) if u.op is ops.VAR]
-        body = body_of((*slots.values(), *variables), tuple(made))
+        made = pruned(made, lambda old, new: lines.update({new: lines.get(old, ())}))
+        nodes = dict.fromkeys(toposort(made))
+        operands = [u for u in operands if slots[u] in nodes]
+        variables = [u for u in nodes if u.op is ops.VAR]
+        body = body_of((*(slots[u] for u in operands), *variables), tuple(made))
         gets = call(body, (*(results[u] for u in operands), *variables), recompute)
         for u, get in zip(roots, gets, strict=True):
             results[u] = get

@@ -10,7 +10,6 @@ import functools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakSet
 
 from anneal import errors, tree
 from anneal.array import Array, asarray, realize
@@ -81,7 +80,7 @@ def _reverse(
     """
     wrt = dict.fromkeys(wrt)
     order = toposort(outputs)
-    if any(u.op is ops.CALL and u.arg[0] in _derivatives for u in order):
+    if any(u.op is ops.CALL and u.arg[0].is_derivative for u in order):
         outputs = inlined(outputs, carry, keep=lambda u: bool(u.arg[1]))
         order = toposort(outputs)
     needed = _between(order, wrt)
@@ -120,8 +119,6 @@ def _between(order: Sequence[UOp], wrt: Collection[UOp]) -> set[UOp]:
 
 
 # -- calls -----------------------------------------------------------------------------------------
-
-_derivatives: WeakSet[Body] = WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +174,9 @@ def _derivative(
         slopes = tuple([found[w] for w in wrt if w in found])
         lines = tell(toposort(slopes))
     graph, _ = fold(Graph((*body.inputs, *given), slopes, lines))  # bodies capture nothing
-    _derivatives.update(u.arg[0] for u in graph.nodes() if u.op is ops.CALL)
+    for u in graph.nodes():
+        if u.op is ops.CALL:
+            u.arg[0].is_derivative = True
     return _Derivative(graph, tuple(of), nodes)
 
 

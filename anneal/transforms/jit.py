@@ -41,6 +41,7 @@ from anneal.transforms.fold import Folded, fold, is_outside
 from anneal.transforms.lowered import Lowered
 from anneal.tree import PyTreeDef
 from anneal.uop import ops
+from anneal.uop.call import pruned
 from anneal.uop.dtypes import DType
 from anneal.uop.uop import Graph, Shape, UOp, new_buffer, toposort
 
@@ -189,6 +190,7 @@ class Jitted:
         if not is_part:
             execute(pending_below(graph.outputs))  # what is captured is computed once, and now
             graph, captured = close_over(graph.outputs, graph.inputs, graph.lines)
+            graph = _pruned(graph)
         donated = frozenset(self._donated(args, kwargs))
         weak = zip(traced.graph.outputs, traced.out_weak, strict=True)
         outputs = tuple([(u.dtype, u.shape, w) for u, w in weak])
@@ -260,6 +262,13 @@ def _reads_enclosing(traced: trace.Traced) -> bool:
         if p is not None and (known := argument(p)) is not None and known.ended:
             raise errors.UnexpectedTracerError(leak_message(p, [p]))
     return bool(found)
+
+
+def _pruned(graph: Graph) -> Graph:
+    """`graph` whose calls have only the results that are read."""
+    lines = dict(graph.lines)
+    outputs = pruned(graph.outputs, lambda old, new: lines.update({new: lines.get(old, ())}))
+    return Graph(graph.inputs, tuple(outputs), lines)
 
 
 def _with_no_kwargs(in_tree: PyTreeDef) -> PyTreeDef:

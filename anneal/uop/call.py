@@ -1,6 +1,6 @@
 """Graphs as values: Bodies, which CALLs hold, and what is done to calls.
 
-A Body is closed: its leaves are constants and its inputs, which are the `slot`s 0, 1, ... and VARs.
+A Body is closed: its leaves are constants and its inputs, which are `slot`s 0, 1, ... and VARs.
 It is interned and weakly held, as nodes are, so that equal graphs are one Body, and nodes that hold
 it are equal. Walks do not enter it; who wants to asks for `bodies`.
 
@@ -34,9 +34,11 @@ Inputs = tuple[UOp, ...]
 class Body:
     """A closed graph. `key`: its digest; `nodes`: all of it, sources first; `calls`: the Bodies
     that these call; `flows`: for each output the inputs that a path of floats leads from, as the
-    bits of an int; `memo`: what transforms have made of it."""
+    bits of an int; `memo`: what has been made of it; `is_derivative`: of another, which it reads
+    the operands of."""
 
-    __slots__ = ("__weakref__", "calls", "flows", "inputs", "key", "memo", "nodes", "outputs")
+    __slots__ = ("__weakref__", "calls", "flows", "inputs", "is_derivative", "key", "memo", "nodes",
+                 "outputs")  # fmt: skip
 
     def __init__(self, inputs: Inputs, outputs: tuple[UOp, ...]) -> None:
         self.inputs, self.outputs = inputs, outputs
@@ -45,6 +47,7 @@ class Body:
         self.key = structural_key(outputs, inputs)
         self.flows = _flows(self)
         self.memo: dict[Any, Any] = {}
+        self.is_derivative = False
 
     @property
     def name(self) -> str:
@@ -80,7 +83,7 @@ _lock = threading.RLock()
 
 
 def body_of(inputs: Inputs, outputs: tuple[UOp, ...]) -> Body:
-    """The Body of these inputs (`slot`s by number, then VARs) and outputs."""
+    """The Body of these inputs (`slot`s, then VARs) and outputs."""
     key = (inputs, outputs)
     found = _bodies.get(key)
     if found is None:
@@ -175,6 +178,45 @@ def run(first: Task[T]) -> T:
     finally:
         while stack:  # an exception ends those that wait, the innermost first
             stack.pop().close()
+
+
+# -- pruning ---------------------------------------------------------------------------------------
+
+
+def pruned(roots: Sequence[UOp], carry: Carry) -> list[UOp]:
+    """`roots` whose CALLs have only the results that are read, and the operands that those need."""
+    order = toposort(roots)
+    read = results_read(order)
+    if all(len(gets) == len(u.arg[0].outputs) for u, gets in read.items()):
+        return list(roots)
+    done: dict[UOp, UOp] = {}
+    for u in order:
+        if u.op is ops.CALL and u in read:
+            body, kept = _part(u.arg[0], tuple([g.arg for g in read[u]]))
+            made = call(body, [done[u.src[k]] for k in kept], u.arg[1])
+            done[u] = made[0].src[0]
+            done.update(zip(read[u], made, strict=True))
+        elif u not in done:
+            done[u] = rebuild(u, tuple([done[s] for s in u.src])) if u.src else u
+        if done[u] is not u:
+            carry(u, done[u])
+    return [done[r] for r in roots]
+
+
+def _part(body: Body, results: tuple[int, ...]) -> tuple[Body, list[int]]:
+    """The Body of some results, and the inputs that those need; nodes stay as they are."""
+    if len(results) == len(body.outputs):
+        return body, list(range(len(body.inputs)))
+    known = body.memo.get(results)
+    if known is None:
+        outputs = tuple([body.outputs[i] for i in results])
+        nodes = set(toposort(outputs))
+        kept = [k for k, p in enumerate(body.inputs) if p in nodes]
+        part = body_of(tuple([body.inputs[k] for k in kept]), outputs)
+        part.is_derivative = body.is_derivative
+        known = body.memo[results] = part, kept
+    found: tuple[Body, list[int]] = known
+    return found
 
 
 # -- inlining --------------------------------------------------------------------------------------

@@ -135,6 +135,23 @@ def test_inputs_twice_constants_and_nothing_as_results() -> None:
     assert len(one.src) == len(one.arg[0].outputs) == 1  # only the sine is work, and of y alone
 
 
+def test_results_that_are_not_asked_for() -> None:
+    @anneal.jit
+    def three(x: Any, y: Any) -> Any:
+        return anp.sin(x), anp.exp(y), x * y
+
+    def program(x: Any, y: Any) -> Any:
+        return anneal.jit(lambda x, y: three(x, y)[0] * 2)(x, y).sum()
+
+    for run in (program, anneal.grad(program)):
+        lowered = anneal.jit(run).lower(X, X)
+        found = bodies(lowered.graph.nodes())
+        assert found and all("EXP" not in map(repr, [u.op for u in b.nodes]) for b in found)
+        assert all(len(u.src) == len(u.arg[0].inputs) < 3 for u in calls(lowered))
+        assert len(lowered.graph.lines) >= len(lowered.graph.nodes()) - len(lowered.graph.inputs)
+    np.testing.assert_allclose(anneal.jit(anneal.grad(program))(X, X), 2 * np.cos(X), rtol=1e-5)
+
+
 def test_sizes() -> None:
     def program(mark: Mark) -> Callable[..., Any]:
         f = mark(lambda x: (x * 2).sum() + x.sum(0))

@@ -11,7 +11,16 @@ import pytest
 
 from anneal.interpret import evaluate
 from anneal.uop import dtypes, ops, uop
-from anneal.uop.call import all_nodes, bodies, body_of, call, inlined, live_bodies, results_read
+from anneal.uop.call import (
+    all_nodes,
+    bodies,
+    body_of,
+    call,
+    inlined,
+    live_bodies,
+    pruned,
+    results_read,
+)
 from anneal.uop.show import show
 from anneal.uop.spec import SpecError, verify
 from anneal.uop.symbolic import simplify
@@ -109,6 +118,21 @@ def test_a_result_that_is_not_read_is_neither_computed_nor_inlined() -> None:
     inlined([twice], lambda old, new: seen.append(old))
     assert bad not in seen
     assert [u.arg for u in results_read(toposort([twice]))[twice.src[0]]] == [0]
+
+
+def test_results_that_are_not_read_are_pruned_and_what_they_need() -> None:
+    x, y = param(f32, (3,)), param(f32, (3,))
+    product, more = call(both(), (x, y))
+    seen: dict[UOp, UOp] = {}
+    (less,) = pruned([more * 2.0], seen.setdefault)
+    (made,) = [u for u in toposort([less]) if u.op is ops.CALL]
+    assert made.src == (x,) and made.arg[0].outputs == (X + 1.0,)
+    assert seen[more] is less.src[0] and seen[more.src[0]] is made
+    assert inlined([less]) == inlined([more * 2.0])
+    verify([less], "tensor")
+    (second,) = call(body_of((X, Y), (call(both(), (Y, X))[0],)), (product, y))
+    assert pruned([second], seen.setdefault)[0].src[0].src[0].src[0].arg[0].inputs == (X, Y)
+    assert pruned([product, more], seen.setdefault) == [product, more]
 
 
 def test_substitution_and_simplification_reach_operands() -> None:
