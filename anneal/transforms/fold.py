@@ -8,7 +8,7 @@ inputs or constants are themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from anneal.provenance import called, substituted
@@ -43,31 +43,37 @@ class Folded(NamedTuple):
 def fold(graph: Graph, first: int = 0, recompute: bool = False) -> Folded:
     """`graph` as one CALL. `first`: PARAMs of lower numbers are enclosing traces'; `recompute`:
     derivatives compute again what lies within."""
-    params = {p for p in graph.inputs if p.op is ops.PARAM}
-    inner, captured = _divided(graph, params, first)
+    params = [p for p in graph.inputs if p.op is ops.PARAM]
+    inner, captured = _divided(graph, set(params), first)
     count = len(graph.inputs)
     given = {u: slot(count + i, u.dtype, u.shape) for i, u in enumerate(captured)}
+    results = {p: p for p in params} | given
     roots = list(dict.fromkeys(u for u in graph.outputs if u in inner))
-    results = {p: p for p in graph.inputs if p in params} | given
-    lines: dict[UOp, Origins] = {}
-    if roots:
-        read = {s for u in inner for s in u.src}
-        operands = [u for u in results if u in read]
-        slots = {u: slot(i, u.dtype, u.shape) for i, u in enumerate(operands)}
-        made, lines = substituted(roots, slots, graph.lines)
-        made = pruned(made, lambda old, new: lines.update({new: lines.get(old, ())}))
-        nodes = dict.fromkeys(toposort(made))
-        operands = [u for u in operands if slots[u] in nodes]
-        variables = [u for u in nodes if u.op is ops.VAR]
-        body = body_of((*(slots[u] for u in operands), *variables), tuple(made))
-        gets = call(body, (*(results[u] for u in operands), *variables), recompute)
-        for u, get in zip(roots, gets, strict=True):
-            results[u] = get
-            lines[get] = lines[get.src[0]] = graph.lines.get(u, ())
+    read = {s for u in inner for s in u.src}
+    operands = {u: x for u, x in results.items() if u in read}
+    gets, lines = _called(roots, operands, graph.lines, recompute) if roots else ([], {})
+    for u, get in zip(roots, gets, strict=True):
+        results[u] = get
+        lines[get] = lines[get.src[0]] = graph.lines.get(u, ())
     constants = [u for u in graph.outputs if u not in results]
     lines.update({u: graph.lines.get(u, ()) for u in constants})
     outputs = tuple([results.get(u, u) for u in graph.outputs])
     return Folded(Graph((*graph.inputs, *given.values()), outputs, lines), tuple(captured))
+
+
+def _called(
+    roots: Sequence[UOp], operands: Mapping[UOp, UOp], lines: Mapping[UOp, Origins], recompute: bool
+) -> tuple[list[UOp], dict[UOp, Origins]]:
+    """`roots` as results of a CALL, and the lines of the Body. `operands`: for nodes below `roots`
+    what stands for them."""
+    slots = {u: slot(i, u.dtype, u.shape) for i, u in enumerate(operands)}
+    made, found = substituted(roots, slots, lines)
+    made = pruned(made, lambda old, new: found.update({new: found.get(old, ())}))
+    nodes = dict.fromkeys(toposort(made))
+    needed = [u for u in operands if slots[u] in nodes]
+    variables = [u for u in nodes if u.op is ops.VAR]
+    body = body_of((*(slots[u] for u in needed), *variables), tuple(made))
+    return call(body, (*(operands[u] for u in needed), *variables), recompute), found
 
 
 def _divided(

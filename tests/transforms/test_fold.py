@@ -227,7 +227,14 @@ def test_a_half_has_the_adjoint_of_what_is_inlined() -> None:
     np.testing.assert_array_equal(anneal.jit(anneal.grad(loss(anneal.jit(f))))(X), want)
 
 
-def test_one_derivative_for_all_calls_of_a_body() -> None:
+def test_one_derivative_for_all_calls_of_a_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    from anneal.transforms import grad
+
+    derived: list[Any] = []
+    derivative = grad._derivative
+    monkeypatch.setattr(
+        grad, "_derivative", lambda *args: (derived.append(args), derivative(*args))[1]
+    )
     layer = anneal.jit(lambda w, x: anp.tanh(x @ w))
 
     def loss(w: Any, x: Any) -> Any:
@@ -242,6 +249,7 @@ def test_one_derivative_for_all_calls_of_a_body() -> None:
     assert len(made) == 255  # the last value is not asked for
     # The function, its derivative, and that of the first layer, whose x needs none.
     assert len(bodies(made)) == 3
+    assert len(derived) == 2
     plain = anneal.jit(anneal.grad(lambda w, x: _through(w, x)))
     with anneal.default_device("cpu"):
         np.testing.assert_array_equal(anneal.jit(anneal.grad(loss))(w, x), plain(w, x))
@@ -324,6 +332,17 @@ def test_a_function_that_closes_over_tracers_is_traced_anew(rounds: int) -> None
 
     for _ in range(rounds):
         np.testing.assert_allclose(anneal.jit(program)(X), X * X * (X + 1) * (X + 2), rtol=1e-5)
+
+
+def test_an_eager_loop_whose_scalars_are_within_a_call_compiles_once() -> None:
+    x = anp.asarray(X)
+    before = 0
+    for n in range(4):
+        layer = anneal.checkpoint(lambda x, rate=0.37 + 0.11 * n: anp.sin(x * rate) * rate)
+        np.asarray(anneal.grad(lambda x, layer=layer: layer(layer(x)).sum())(x))
+        if n == 0:
+            before = stats()["graphs_compiled"]
+    assert stats()["graphs_compiled"] == before
 
 
 def test_python_branches_on_values_where_they_are_known() -> None:
