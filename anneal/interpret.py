@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from anneal.uop import dtypes, ops
+from anneal.uop.call import Task, results_read, run
 from anneal.uop.dtypes import DType
 from anneal.uop.ops import Op
 from anneal.uop.uop import UOp, toposort
@@ -35,7 +36,14 @@ def numpy_dtype(dtype: DType) -> np.dtype[Any]:
 
 def evaluate(roots: Sequence[UOp], values: Mapping[UOp, Data]) -> list[Data]:
     """The values of `roots`, given those of the PARAM, BUFFER, VAR and RANGE nodes below them."""
+    with np.errstate(all="ignore"):
+        found = run(_evaluation(roots, values))
+    return [np.ascontiguousarray(x).reshape(x.shape) for x in found]
+
+
+def _evaluation(roots: Sequence[UOp], values: Mapping[UOp, Data]) -> Task[list[Data]]:
     nodes = toposort(roots, stop=values.__contains__)
+    read = results_read(nodes)
     uses: dict[UOp, int] = {}
     for u in nodes:
         for s in u.src if u not in values else ():
@@ -45,24 +53,28 @@ def evaluate(roots: Sequence[UOp], values: Mapping[UOp, Data]) -> list[Data]:
     contracted = {u.src[0] for u in nodes
                   if u not in values and _is_contraction(u, uses) and u.src[0] not in values}
     done: dict[UOp, Data] = {}
-    with np.errstate(all="ignore"):
-        for u in nodes:
-            if u in values:
-                done[u] = np.asarray(values[u], numpy_dtype(u.dtype))
-                continue
-            if u in contracted:
-                continue  # its REDUCE reads its sources
-            if u.op is ops.REDUCE and u.src[0] in contracted:
-                operands = u.src[0].src
-                done[u] = _contract(u, [done[s] for s in operands])
-            else:
-                operands = u.src
-                done[u] = apply_elementwise(u, [done[s] for s in operands])
-            for s in operands:
-                uses[s] -= 1
-                if not uses[s]:
-                    del done[s]
-    return [np.ascontiguousarray(done[r]).reshape(done[r].shape) for r in roots]
+    for u in nodes:
+        if u in values:
+            done[u] = np.asarray(values[u], numpy_dtype(u.dtype))
+            continue
+        if u in contracted or u.op is ops.GET:
+            continue  # its REDUCE reads its sources; its CALL gives it
+        operands = u.src
+        if u.op is ops.CALL:
+            body, gets = u.arg[0], read.get(u, [])
+            given = dict(zip(body.inputs, [done[s] for s in operands], strict=True))
+            made = yield _evaluation([body.outputs[g.arg] for g in gets], given)
+            done.update(zip(gets, made, strict=True))
+        elif u.op is ops.REDUCE and u.src[0] in contracted:
+            operands = u.src[0].src
+            done[u] = _contract(u, [done[s] for s in operands])
+        else:
+            done[u] = apply_elementwise(u, [done[s] for s in operands])
+        for s in operands:
+            uses[s] -= 1
+            if not uses[s]:
+                del done[s]
+    return [done[r] for r in roots]
 
 
 def _is_contraction(u: UOp, uses: Mapping[UOp, int]) -> bool:

@@ -7,10 +7,10 @@ no node has lines; tables have them.
   who holds it: one weak table.
 * What else is made in a trace, constants above all, is in a table of the trace (`recording`): other
   programs make the same nodes. What it captures keeps its lines if it is computed from data; a
-  constant is of the line that reads it.
-* A Graph has the lines of its nodes, and who transforms one carries them (`Table`). Plans outlive
-  graphs and are shared by all of one structure: they name nodes by position, and `Lines` are those
-  of the graph in hand.
+  constant is of the line that reads it. Nodes of Bodies, which programs share, are told so, too.
+* A Graph has the lines of its nodes and its Bodies', and who transforms one carries them
+  (`Table`). Plans outlive graphs and are shared by all of one structure: they name nodes by
+  position, and `Lines` are those of the graph in hand.
 
 A node may have been made on several lines: it then has them all, until its value is computed; who
 makes the expression after that is another program.
@@ -21,11 +21,12 @@ from __future__ import annotations
 import os
 import sys
 import weakref
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from typing import Generic, NamedTuple, TypeVar
 
 from anneal.uop import ops
+from anneal.uop.call import all_nodes, inlined, within
 from anneal.uop.uop import Graph, Origin, Origins, UOp, substitute, toposort
 
 T = TypeVar("T", bound=Hashable)
@@ -91,14 +92,17 @@ def _forget(entry: _Entry, known: dict[int, _Entry] = _known) -> None:
 
 
 class recording:  # noqa: N801  (used as a function)
-    """For the time of a `with`, lines of what depends on no argument are in a table of its own."""
+    """For the time of a `with`, lines of what depends on no argument are in a table of its own;
+    `alone`: what the program around it knows does not count. `told`: the tables of lines of Bodies
+    that it has."""
 
-    __slots__ = ("__weakref__", "_token", "found", "outer")
+    __slots__ = ("__weakref__", "_token", "found", "outer", "told")
     _token: Token[weakref.ref[recording] | None]
 
-    def __init__(self) -> None:
+    def __init__(self, alone: bool = False) -> None:
         self.found: dict[UOp, Origins] = {}
-        self.outer = _trace()
+        self.told: dict[int, Mapping[UOp, Origins]] = {}
+        self.outer = None if alone else _trace()
 
     def __enter__(self) -> None:
         self._token = _ambient.set(weakref.ref(self))
@@ -170,17 +174,52 @@ def carry(old: UOp, new: UOp) -> None:
 def called(graph: Graph, args: Iterable[UOp]) -> list[UOp]:
     """`graph.call(args)`: part of the program in progress, on the graph's own lines."""
     lines = graph.lines
+    if _is_news(lines):
+        for u in within(graph.nodes()):
+            note(u, lines.get(u, ()))
     return graph.call(args, lambda old, new: note(new, lines.get(old, ())))
 
 
-def tell(order: Iterable[UOp]) -> dict[UOp, Origins]:
-    """The lines of nodes, sources first, whose graph is now closed. Outside of traces it runs now,
-    and who makes them after that is another program."""
+def called_derivative(graph: Graph, args: Iterable[UOp], nodes: Sequence[UOp]) -> list[UOp]:
+    """`called` for the derivative of a Body, whose lines are those of the Body's, by position in
+    `nodes`."""
+
+    def lines(u: UOp) -> Origins:
+        found = {Origin(o.file, o.line, *(at[2:] if at.phase != "forward" else o[2:])): None
+                 for at in graph.lines.get(u, ()) for o in lines_of(nodes[at.line])}  # fmt: skip
+        return tuple(found)
+
+    if _is_news(graph.lines):
+        for u in within(graph.nodes()):
+            note(u, lines(u))
+    return graph.call(args, lambda old, new: note(new, lines(old)))
+
+
+def by_position(nodes: Iterable[UOp]) -> None:
+    """Notes of each of `nodes` its position in the place of lines."""
+    for i, u in enumerate(nodes):
+        note(u, (Origin("", i),))
+
+
+def _is_news(lines: Mapping[UOp, Origins]) -> bool:
+    """Whether the trace in progress has not been told these; outside of traces they are."""
     trace = _trace()
+    if trace is None:
+        return True
+    known = len(trace.told)
+    trace.told[id(lines)] = lines
+    return len(trace.told) > known
+
+
+def tell(order: Iterable[UOp]) -> dict[UOp, Origins]:
+    """The lines of nodes, sources first, whose graph is now closed, and of the Bodies in it.
+    Outside of traces it runs now, and who makes them after that is another program."""
+    trace = _trace()
+    order = list(order)
     found: dict[UOp, Origins] = {}
     told: dict[int, Origins] = {}
     data: set[UOp] = set()
-    for u in order:
+    for u in (*within(order), *order):
         if u.op is ops.BUFFER or any(s in data for s in u.src):
             data.add(u)
         known = _look(u, trace)
@@ -250,6 +289,7 @@ class Argument(NamedTuple):
 
 
 _arguments: weakref.WeakKeyDictionary[UOp, Argument] = weakref.WeakKeyDictionary()
+_by_number: weakref.WeakValueDictionary[int, UOp] = weakref.WeakValueDictionary()
 
 
 def argument(p: UOp) -> Argument | None:
@@ -259,6 +299,13 @@ def argument(p: UOp) -> Argument | None:
 
 def set_argument(p: UOp, what: Argument) -> None:
     _arguments[p] = what
+    _by_number[p.traced] = p
+
+
+def newest_argument(u: UOp) -> UOp | None:
+    """Of the PARAMs below `u` that stand for an argument the newest, if that is the newest of all:
+    `u` is part of its trace, or was."""
+    return _by_number.get(u.traced)
 
 
 # -- lines of graphs -------------------------------------------------------------------------------
@@ -310,7 +357,18 @@ def substituted(roots: Iterable[UOp], mapping: Mapping[UOp, UOp],
     """`substitute(roots, mapping)`, and the lines of its nodes by those of the old ones."""
     new_lines = Table[Origin]()
     roots = substitute(roots, mapping, lambda old, new: new_lines.add(new, lines.get(old, ())))
+    for u in within(toposort(roots)):
+        new_lines.add(u, lines.get(u, ()))
     return roots, new_lines.whole()
+
+
+def without_calls(graph: Graph) -> Graph:
+    """`graph` with the nodes of Bodies in the place of CALLs."""
+    if not any(u.op is ops.CALL for u in graph.nodes()):
+        return graph
+    lines = Table[Origin]()
+    outputs = inlined(graph.outputs, lambda old, new: lines.add(new, graph.lines.get(old, ())))
+    return Graph(graph.inputs, tuple(outputs), lines.whole())
 
 
 class Lines:
@@ -324,7 +382,7 @@ class Lines:
 
     def of(self, positions: Iterable[int]) -> Origins:
         """The lines of the nodes at `positions`."""
-        nodes = self._nodes = self._nodes or self._graph.nodes()
+        nodes = self._nodes = self._nodes or all_nodes(self._graph)
         lines = self._graph.lines
         return tuple(dict.fromkeys(o for i in positions for o in lines.get(nodes[i], ())))
 

@@ -15,6 +15,7 @@ from anneal import errors, provenance
 from anneal.memo import Memo
 from anneal.provenance import argument, lines_of, user_origin
 from anneal.uop import dtypes, ops
+from anneal.uop.call import sources_of
 from anneal.uop.dtypes import DType
 from anneal.uop.uop import (
     Graph,
@@ -129,6 +130,7 @@ def execute(roots: Sequence[UOp]) -> None:
 
     roots = list(dict.fromkeys([*roots, *pending_below(roots)]))
     graph, leaves = close_over(roots)
+    graph = provenance.without_calls(graph)  # whose constants may be a loop's, too
     graph, scalars = _with_scalars_as_inputs(graph)
     run = device.compile(graph, frozenset())
     storages = run(device_storages(leaves) + [device.upload(v) for v in scalars])
@@ -401,7 +403,9 @@ def keep_derivative(
     carries: dict[UOp, bool] = {}
     for n in toposort([u]):
         carries[n] = n.dtype.is_float and n.op is not ops.STOP_GRADIENT and (
-            n.op is ops.PARAM or any(carries[s] for s in n.src))  # fmt: skip
+            n.op is ops.PARAM
+            or any(carries[s] for s in (n.src if n.op is not ops.GET else sources_of(n)))
+        )
     if not carries[u]:
         return
     here = user_origin()

@@ -1,5 +1,5 @@
-"""How tracing and differentiating grow with the number of layers: seconds for each doubling, and
-how many times those of half the layers; 2.0 is linear.
+"""How tracing and differentiating, and then lowering, grow with the number of layers: seconds for
+each doubling, and how many times those of half the layers; 2.0 is linear.
 
 `python -m benchmarks.trace`, from the project's root.
 """
@@ -41,38 +41,44 @@ def captured(weights: list[Any], x: Any) -> Any:
     return x.sum()
 
 
-CASES: dict[str, Callable[..., Any]] = {
-    "layers": given(layer),
-    "their gradient": anneal.grad(given(layer)),
-    "checkpointed layers": given(anneal.checkpoint(layer)),
-    "their gradient, checkpointed": anneal.grad(given(anneal.checkpoint(layer))),
-    "activations captured": anneal.grad(captured),
+# Makers: who has traced a function before finds it traced.
+CASES: dict[str, Callable[[], Callable[..., Any]]] = {
+    "layers": lambda: given(layer),
+    "their gradient": lambda: anneal.grad(given(layer)),
+    "checkpointed layers": lambda: given(anneal.checkpoint(layer)),
+    "their gradient, checkpointed": lambda: anneal.grad(given(anneal.checkpoint(layer))),
+    "activations captured": lambda: anneal.grad(captured),
+    "jitted layers": lambda: given(anneal.jit(layer)),
+    "their gradient, jitted": lambda: anneal.grad(given(anneal.jit(layer))),
 }
 
 
-def seconds(function: Callable[..., Any], count: int) -> float:
-    """The best of three traces."""
+def seconds(make: Callable[[], Callable[..., Any]], count: int, kernels: bool) -> float:
+    """The best of three traces; with `kernels` lowered, too."""
     weights = [np.ones((8, 8), np.float32) for _ in range(count)]
     x = np.ones((4, 8), np.float32)
     best = float("inf")
     for _ in range(3):
+        function = make()
         start = time.perf_counter()
-        _ = anneal.jit(function).lower(weights, x).graph
+        lowered = anneal.jit(function).lower(weights, x)
+        _ = lowered.kernels if kernels else lowered.graph.key()
         best = min(best, time.perf_counter() - start)
     return best
 
 
 def main() -> None:
-    print(f"{'layers':29s}" + "".join(f"{n:>15d}" for n in SIZES))
-    with anneal.default_device("interpreter"):
-        for name, function in CASES.items():
-            line, before = f"{name:29s}", 0.0
-            for count in SIZES:
-                found = seconds(function, count)
-                growth = f"x{found / before:4.1f}" if before else "     "
-                line += f"{found:8.3f} s{growth}"
-                before = found
-            print(line, flush=True)
+    with anneal.default_device("cpu"):
+        for what, kernels in (("traced", False), ("lowered for the CPU", True)):
+            print(f"{what:29s}" + "".join(f"{n:>15d}" for n in SIZES))
+            for name, make in CASES.items():
+                line, before = f"{name:29s}", 0.0
+                for count in SIZES:
+                    found = seconds(make, count, kernels)
+                    growth = f"x{found / before:4.1f}" if before else "     "
+                    line += f"{found:8.3f} s{growth}"
+                    before = found
+                print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 from anneal.interpret import evaluate, numpy_dtype
+from anneal.transforms.fold import fold
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
-from anneal.uop.uop import Graph, UOp, arange, const, param, scatter, toposort
+from anneal.uop.uop import Graph, UOp, arange, const, param, scatter, substitute, toposort
 
 Family = Literal["exact", "smooth"]
 Draw = Any
@@ -46,6 +47,24 @@ def examples(draw: Draw, family: Family, steps: int = 10, lookups: int = 0) -> E
     """A graph of up to `steps` operations, and `lookups` that use computed indices, with one to
     three outputs and some more, and its inputs' data."""
     return _Builder(draw, family).build(steps, lookups)
+
+
+@st.composite
+def with_calls(draw: Draw, graph: Graph) -> Graph:
+    """`graph`, parts of which are calls of Bodies: calls of calls, too."""
+    outputs = list(graph.outputs)
+    for _ in range(draw(st.integers(1, 4))):
+        nodes = [u for u in toposort(outputs) if u.op is not ops.CALL and u.op is not ops.CONST]
+        results = draw(st.lists(st.sampled_from(nodes), min_size=1, max_size=3, unique=True))
+        below = [u for u in toposort(results) if u.op is not ops.CALL]
+        cut = draw(st.lists(st.sampled_from(below), max_size=4, unique=True))
+        cut = [u for u in cut if u not in results]
+        inner = {u: param(u.dtype, u.shape) for u in cut}
+        first = min((p.arg[0] for p in inner.values()), default=0)
+        part = Graph(tuple(inner.values()), tuple(substitute(results, inner)))
+        made = fold(part, first, draw(st.booleans())).called(cut)
+        outputs = substitute(outputs, dict(zip(results, made, strict=True)))
+    return Graph(graph.inputs, tuple(outputs))
 
 
 class _Builder:
@@ -178,7 +197,7 @@ class _Builder:
 
     def cast(self, x: UOp) -> UOp | None:
         if self.family == "smooth":  # a cast is no smooth function
-            op = self.pick((ops.STOP_GRADIENT, ops.CONTIGUOUS, ops.AFTER, ops.CHECKPOINT))
+            op = self.pick((ops.STOP_GRADIENT, ops.CONTIGUOUS, ops.AFTER))
             others = (self.partner(x, x.dtype),) if op is ops.AFTER else ()
             return UOp(op, x.dtype, (x, *(others or x.src if op.arity < 0 else ())))
         to = self.pick(self.kinds)

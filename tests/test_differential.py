@@ -18,7 +18,7 @@ from anneal.transforms.grad import gradient
 from anneal.uop import dtypes
 from anneal.uop.spec import verify
 from anneal.uop.uop import Graph, const, param
-from tests.random_graphs import Example, examples
+from tests.random_graphs import Example, examples, with_calls
 
 LIMITS = [Limits(), Limits(max_buffers=4), Limits(fuse=False)]
 _SETTINGS = settings(deadline=None, derandomize=True, max_examples=60,
@@ -89,6 +89,33 @@ def test_gradients_of_smooth_graphs_agree_closely(example: Example, limits: Limi
     example = differentiated(example)
     assume(is_tame(example))
     compare(example, limits, 1e-3)
+
+
+@pytest.mark.parametrize("family", ["exact", "smooth"])
+@settings(parent=_SETTINGS, max_examples=200)
+@given(st.data())
+def test_parts_of_graphs_as_calls_change_nothing(family: str, data: st.DataObject) -> None:
+    """Evaluated as they are, and on WebGPU and the CPU as kernels; gradients too."""
+    plain = data.draw(examples(family))
+    called = Example(data.draw(with_calls(plain.graph)), plain.data)
+    exact = family == "exact"
+    _equal(called, plain, None if exact else 1e-6)
+    compare(called, data.draw(st.sampled_from(LIMITS)), None if exact else 1e-4)
+    for _ in range(0 if exact else 2):
+        called, plain = differentiated(called), differentiated(plain)
+        if not is_tame(plain):
+            break
+        _equal(called, plain, 1e-3)
+        compare(called, LIMITS[0], 1e-3)
+
+
+def _equal(called: Example, plain: Example, close: float | None) -> None:
+    verify(called.graph.outputs, "tensor")
+    found = [evaluate(e.graph.outputs, dict(zip(e.graph.inputs, e.data, strict=True)))
+             for e in (called, plain)]  # fmt: skip
+    for got, want in zip(*found, strict=True):
+        scale = max(1.0, float(np.max(np.abs(want), initial=0.0))) if close else 0
+        np.testing.assert_allclose(got, want, rtol=close or 0, atol=(close or 0) * scale)
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from anneal.memo import Memo
 from anneal.profiling import profiled, record
 from anneal.provenance import Lines
 from anneal.stats import count
-from anneal.uop import dtypes
+from anneal.uop import dtypes, ops
+from anneal.uop.call import all_nodes
 from anneal.uop.dtypes import DType
 from anneal.uop.uop import Graph
 
@@ -81,8 +82,8 @@ class CPU:
         return made
 
     def compile(self, graph: Graph, donate: frozenset[int], limits: Limits) -> Loaded:
-        for u in graph.nodes():
-            if not self.holds(u.dtype):
+        for u in all_nodes(graph):
+            if u.op is not ops.CALL and not self.holds(u.dtype):
                 raise TypeError(f"cpu has no {u.dtype}: cast with x.astype(...), or run on the "
                                 "interpreter (ANNEAL_DEVICE=interpreter)")  # fmt: skip
         key = cache.key_of(graph, limits, sorted(donate))

@@ -27,6 +27,7 @@ from anneal.lowering.plan import Launch, Plan, Slot
 from anneal.lowering.rangeify import points
 from anneal.stats import count
 from anneal.uop import dtypes
+from anneal.uop.call import all_nodes
 from anneal.uop.uop import Graph
 
 T = TypeVar("T")
@@ -262,7 +263,7 @@ def _encode(plan: Plan) -> dict[str, Any]:
 
 def _decode(found: dict[str, Any], graph: Graph) -> Plan:
     """The plan, checked: it comes from outside. ValueError, TypeError and such where it is none."""
-    nodes = len(graph.nodes())
+    nodes = len(all_nodes(graph))
 
     def params(rows: Iterable[Any]) -> tuple[Param, ...]:
         return tuple([Param(dtypes.by_name(d), _whole(size), _one_of(access, _ACCESSES))

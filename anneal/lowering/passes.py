@@ -21,6 +21,7 @@ from anneal.lowering.sink import sunk
 from anneal.lowering.split import at_once, split_long
 from anneal.rules._lowering import RULES
 from anneal.uop import ops
+from anneal.uop.call import inlined
 from anneal.uop.rewrite import Fired, rewrite
 from anneal.uop.spec import verify
 from anneal.uop.symbolic import simplify
@@ -98,6 +99,11 @@ class Lowering:
 GraphPass = Callable[[Lowering, list[UOp]], list[UOp]]
 
 
+def _inline(at: Lowering, outputs: list[UOp]) -> list[UOp]:
+    """What CALLs compute, in their places."""
+    return inlined(outputs, at.carry)
+
+
 def _drop_markers(at: Lowering, outputs: list[UOp]) -> list[UOp]:
     """What only transforms need goes: rules/lowering.upat."""
     return rewrite(outputs, RULES, record=at.record(), carry=at.carry)
@@ -141,7 +147,7 @@ def _note_order(at: Lowering, outputs: list[UOp]) -> list[UOp]:
 
 
 GRAPH: tuple[GraphPass, ...] = (
-    _drop_markers, _simplify, _sink_movement, _simplify, _reduce_at_once,
+    _inline, _drop_markers, _simplify, _sink_movement, _simplify, _reduce_at_once,
     _split_reductions, _simplify, _rename_results, _note_order,
 )  # fmt: skip
 

@@ -24,6 +24,7 @@ from anneal.lowering.schedule import Body, bodies
 from anneal.provenance import Lines, Table
 from anneal.stats import count
 from anneal.uop import dtypes, ops
+from anneal.uop.call import all_nodes
 from anneal.uop.dtypes import DType
 from anneal.uop.spec import verify
 from anneal.uop.uop import Graph, UOp, substitute, toposort
@@ -64,7 +65,7 @@ def lower(graph: Graph, limits: Limits, donate: frozenset[int],
           observe: Observer | None = None) -> Plan:  # fmt: skip
     """The plan of `graph` on a device; `donate`: positions of inputs whose memory outputs may
     take. `observe` is told of every pass."""
-    places = Table({u: (i,) for i, u in enumerate(graph.nodes())})
+    places = Table({u: (i,) for i, u in enumerate(all_nodes(graph))})
     passes = Lowering(limits, places.carry, observe)
     outputs, stored = passes.run(graph.outputs)
 

@@ -19,18 +19,19 @@ def _stop_gradient(out: UOp) -> tuple[UOp, int] | None:
     return None
 
 
-def _checkpoint(out: UOp) -> tuple[UOp, int] | None:
-    # checkpoint: checkpoint(x) -> x
+def _after(out: UOp) -> tuple[UOp, int] | None:
+    # after_constant: after(c) -> c
     s0 = out.src[0]
-    x = s0
-    return x, 1
+    if s0.op is ops.CONST:
+        c = s0
+        return c, 1
     return None
 
 
 RULES = RuleSet(
     (
         Rule('stop_gradient', 'only derivatives stop', 'stop_gradient(x) -> x', 'rules/lowering.upat', 3, 'any', ()),
-        Rule('checkpoint', 'derivatives have computed it again', 'checkpoint(x) -> x', 'rules/lowering.upat', 4, 'any', ()),
+        Rule('after_constant', 'a constant is there whenever it is asked for', 'after(c) -> c', 'rules/lowering.upat', 4, 'any', ()),
     ),
-    {ops.STOP_GRADIENT: _stop_gradient, ops.CHECKPOINT: _checkpoint},
+    {ops.STOP_GRADIENT: _stop_gradient, ops.AFTER: _after},
 )

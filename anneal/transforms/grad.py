@@ -8,18 +8,31 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from anneal import errors, tree
 from anneal.array import Array, asarray, realize
 from anneal.numpy.axes import integers, is_integer
-from anneal.provenance import carry, derive, lines_of, note
+from anneal.provenance import (
+    by_position,
+    called_derivative,
+    carry,
+    derive,
+    lines_of,
+    note,
+    recording,
+    tell,
+)
 from anneal.realization import describe, places_of
 from anneal.rules._gradient import RULES
 from anneal.rules.gradient import in_accumulator, wider
 from anneal.transforms import trace
+from anneal.transforms.fold import fold
 from anneal.uop import ops
-from anneal.uop.uop import UOp, const, substitute, toposort
+from anneal.uop.call import Body, Task, all_nodes, inlined, results_read, run, sources_of
+from anneal.uop.dtypes import DType
+from anneal.uop.uop import Graph, UOp, const, slot, substitute, toposort
 
 # -- the graph level -------------------------------------------------------------------------------
 
@@ -38,37 +51,52 @@ def gradient(
     Zeros where no path of floats leads. Raises NonDifferentiableError, naming op and line, for an
     op on the way that has no rule.
     """
-    found = _reverse(outputs, wrt, cotangents)
+    try:
+        found = run(_reverse(outputs, wrt, cotangents))
+    except _NoRuleError as e:
+        places = places_of(e.node)
+        at = f" at {places}" if places else ""
+        raise errors.NonDifferentiableError(
+            f"{e.node.op}{at} has no gradient rule; if no derivative should flow through it, wrap "
+            "its argument in anneal.lax.stop_gradient"
+        ) from None
     return [found[w].cast(w.dtype) if w in found else const(0, w.dtype).expand(w.shape)
             for w in wrt]  # fmt: skip
 
 
+class _NoRuleError(Exception):
+    def __init__(self, node: UOp) -> None:
+        super().__init__(node)
+        self.node = node
+
+
 def _reverse(
-    outputs: Sequence[UOp], wrt: Collection[UOp], cotangents: Sequence[UOp],
-    leaves: Collection[UOp] = (),
-) -> dict[UOp, UOp]:  # fmt: skip
-    """The cotangents of all nodes that a path of floats leads to. Below `leaves` there are none:
-    the walk ends there."""
+    outputs: Sequence[UOp], wrt: Collection[UOp], cotangents: Sequence[UOp]
+) -> Task[dict[UOp, UOp]]:
+    """The cotangents of all nodes that a path of floats leads to.
+
+    Forward and derivative calls, which read the same, are inlined first: cotangents of what lies
+    within both are summed before they go on, and so go on once.
+    """
     wrt = dict.fromkeys(wrt)
-    order = toposort(outputs, stop=leaves.__contains__)
+    order = toposort(outputs)
+    if any(u.op is ops.CALL and u.arg[0].is_derivative for u in order):
+        outputs = inlined(outputs, carry, keep=lambda u: bool(u.arg[1]))
+        order = toposort(outputs)
     needed = _between(order, wrt)
+    read = results_read(order)
     found: dict[UOp, UOp] = {}
-    calls: dict[tuple[UOp, ...], list[UOp]] = {}
-    for u in order:
-        if u.op is ops.CHECKPOINT:
-            calls.setdefault(u.src[1:], []).append(u)
     for out, g in zip(outputs, cotangents, strict=True):
         if out in needed:
             _accumulate(found, out, g, wrt)
     for u in reversed(order):
-        if u.op is ops.CHECKPOINT:
-            results = calls[u.src[1:]]
-            if u is results[0]:  # of one call the last on the way back: all cotangents are known
-                reached = [r for r in results if r in found]
-                for s, slope in _computed_again(reached, found, needed):
-                    _accumulate(found, s, slope, wrt)
+        if u.op is ops.CALL:
+            gets = [g for g in read.get(u, ()) if g in found]
+            slopes = yield _through(u, gets, [found[g] for g in gets], needed)
+            for s, c in slopes:
+                _accumulate(found, s, c, wrt)
             continue
-        if u not in found or not u.src:
+        if u not in found or not u.src or u.op is ops.GET:
             continue
         wide = u.op in _ANY_WIDTH or (u.op is ops.REDUCE and u.arg[0] != "mul")
         g = found[u] if wide else found[u].cast(u.dtype)
@@ -78,39 +106,78 @@ def _reverse(
     return found
 
 
-def _computed_again(
-    results: Sequence[UOp], found: dict[UOp, UOp], needed: set[UOp]
-) -> list[tuple[UOp, UOp]]:
-    """The cotangents of what the CHECKPOINTs `results` of one call were computed from: by way of
-    values computed again, and not before the cotangents of `results` are."""
-    if not results:
-        return []
-    cotangents = [found[u].cast(u.dtype) for u in results]
-    late = {s: UOp(ops.AFTER, s.dtype, (s, *dict.fromkeys(cotangents)))
-            for s in results[0].src[1:] if s.op is not ops.CONST}  # fmt: skip
-
-    def recomputed(old: UOp, new: UOp) -> None:
-        if new is not old:
-            derive(new, old, "recomputed")
-
-    again = substitute([u.src[0] for u in results], late, recomputed)
-    leaves = frozenset(late.values())
-    given = [s for s in late if s in needed]
-    # Below what is computed again is the whole backward pass so far.
-    slopes = _reverse(again, [late[s] for s in given], cotangents, leaves)
-    return [(s, slopes[late[s]]) for s in given if late[s] in slopes]
-
-
 def _between(order: Sequence[UOp], wrt: Collection[UOp]) -> set[UOp]:
     """The nodes of `order` that depend on `wrt` by a path of floats."""
     needed = set(wrt)
     for u in order:
         if u.op is not ops.STOP_GRADIENT and u.dtype.is_float:
-            for s in u.src:
+            for s in u.src if u.op is not ops.GET else sources_of(u):
                 if s in needed:
                     needed.add(u)
                     break
     return needed
+
+
+# -- calls -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Derivative:
+    """The derivative of a Body: from its operands and cotangents of some of its results those of
+    the operands `of`; a call, whose lines are positions in `nodes`, the Body's."""
+
+    graph: Graph
+    of: tuple[int, ...]
+    nodes: tuple[UOp, ...]
+
+
+def _through(
+    called: UOp, gets: Sequence[UOp], cotangents: Sequence[UOp], needed: set[UOp]
+) -> Task[list[tuple[UOp, UOp]]]:
+    """The operands of a CALL that are needed, with their cotangents, given those of `gets`: results
+    of a call of its Body's derivative, which is made once."""
+    body, recompute = called.arg
+    reached = {s for g in gets for s in sources_of(g)}
+    wanted = tuple([k for k, s in enumerate(called.src) if s in reached and s in needed])
+    if not wanted:
+        return []
+    key = (tuple([g.arg for g in gets]), tuple([c.dtype for c in cotangents]), wanted, recompute)
+    known = body.memo.get(key)
+    if known is None:
+        known = body.memo[key] = yield _derivative(body, *key)
+    given = [c.broadcast_to(g.shape) for c, g in zip(cotangents, gets, strict=True)]
+    slopes = called_derivative(known.graph, [*called.src, *given], known.nodes)
+    return [(called.src[k], c) for k, c in zip(known.of, slopes, strict=True)]
+
+
+def _derivative(
+    body: Body, results: tuple[int, ...], dtypes: tuple[DType, ...], wanted: tuple[int, ...],
+    recompute: bool,
+) -> Task[_Derivative]:  # fmt: skip
+    count = len(body.inputs)
+    outputs = [body.outputs[i] for i in results]
+    given = [slot(count + j, dtype, u.shape)
+             for j, (dtype, u) in enumerate(zip(dtypes, outputs, strict=True))]  # fmt: skip
+    inputs = {p: p for p in body.inputs}
+    nodes = tuple(all_nodes(Graph(body.inputs, body.outputs)))
+    with recording(alone=True):
+        by_position(nodes)
+        if recompute:  # what it is computed from is not there before the cotangents are
+            inputs = {p: UOp(ops.AFTER, p.dtype, (p, *given)) for p in inputs if p.op is ops.PARAM}
+            outputs = substitute(outputs, inputs, lambda old, new: derive(new, old, "recomputed"))
+        wrt = [inputs[body.inputs[k]] for k in wanted]
+        try:
+            found = yield from _reverse(outputs, wrt, given)
+        except _NoRuleError as e:
+            raise _NoRuleError(next((nodes[o.line] for o in lines_of(e.node)), e.node)) from None
+        of = [k for k, w in zip(wanted, wrt, strict=True) if w in found]
+        slopes = tuple([found[w] for w in wrt if w in found])
+        lines = tell(toposort(slopes))
+    graph, _ = fold(Graph((*body.inputs, *given), slopes, lines))  # bodies capture nothing
+    for u in graph.nodes():
+        if u.op is ops.CALL:
+            u.arg[0].is_derivative = True
+    return _Derivative(graph, tuple(of), nodes)
 
 
 def _cotangents(u: UOp, g: UOp) -> tuple[UOp | None, ...]:
@@ -118,12 +185,7 @@ def _cotangents(u: UOp, g: UOp) -> tuple[UOp | None, ...]:
     matcher = RULES.match.get(u.op)
     hit = matcher(u, g) if matcher is not None else None
     if hit is None:
-        places = places_of(u)
-        at = f" at {places}" if places else ""
-        raise errors.NonDifferentiableError(
-            f"{u.op}{at} has no gradient rule; if no derivative should flow through it, wrap its "
-            "argument in anneal.lax.stop_gradient"
-        )
+        raise _NoRuleError(u)
     cotangents, number = hit
     for c in cotangents:
         if c is not None:

@@ -3,8 +3,8 @@
 A call is: flatten the arguments, look up the signature, bind the storages, run. Signatures are the
 structure of the arguments, dtypes, shapes and weak types, and the values of static arguments. Below
 it lies `anneal.device.compile`'s memo on the graph's structure, so a function defined again with
-the same body is traced again but compiles nothing. Inside another trace a jitted function is
-inlined.
+the same body is traced again but compiles nothing. Inside another trace a call of a jitted function
+is a CALL of its graph, traced once for each signature, too.
 
 Source: https://docs.jax.dev/en/latest/_autosummary/jax.jit.html
 """
@@ -23,7 +23,7 @@ from anneal import errors, tree
 from anneal.array import Array, realize
 from anneal.interrupts import raise_soon
 from anneal.numpy.axes import integers
-from anneal.provenance import argument, called, frames_to_user
+from anneal.provenance import argument, frames_to_user, newest_argument
 from anneal.realization import (
     DELETED,
     HostBuffer,
@@ -37,11 +37,13 @@ from anneal.realization import (
 )
 from anneal.stats import count
 from anneal.transforms import trace
+from anneal.transforms.fold import Folded, fold, is_outside
 from anneal.transforms.lowered import Lowered
 from anneal.tree import PyTreeDef
 from anneal.uop import ops
+from anneal.uop.call import pruned
 from anneal.uop.dtypes import DType
-from anneal.uop.uop import Graph, Shape, UOp, new_buffer
+from anneal.uop.uop import Graph, Shape, UOp, new_buffer, toposort
 
 if TYPE_CHECKING:
     from anneal.device import Donation, Run
@@ -52,12 +54,12 @@ MANY_TRACES = 8
 _MOST_SIGNATURES = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Compiled:
     """One signature: the graph with captured data as inputs after the arguments, and how to run it.
 
-    Without `run` it can only be inlined: it captured PARAMs of an enclosing trace. `donated`: the
-    inputs whose memory the results may take over.
+    Without `run` it can only be part of the enclosing trace whose values it captured. `donated`:
+    the inputs whose memory the results may take over. `first`: that of `Traced`.
     """
 
     graph: Graph
@@ -66,6 +68,12 @@ class Compiled:
     out_tree: PyTreeDef
     outputs: tuple[tuple[DType, Shape, bool], ...]
     run: Run | None
+    first: int
+
+    @functools.cached_property
+    def folded(self) -> Folded:
+        """The graph as a call, for other traces."""
+        return fold(self.graph, self.first)
 
 
 class Jitted:
@@ -99,12 +107,12 @@ class Jitted:
             u = x._uop
             if u.op is not ops.BUFFER or (s := u.arg[0]).spent or type(s) is HostBuffer:
                 if run is None or any(x.node().traced for x in arrays):
-                    return self._inlined(found, arrays)
+                    return self._part(found, arrays)
                 storages = device_storages(_buffers(arrays))
                 break
             storages.append(s)
         if run is None:
-            return self._inlined(found, arrays)
+            return self._part(found, arrays)
         if found.captured:
             storages += device_storages(found.captured)
         if found.donated:
@@ -177,19 +185,19 @@ class Jitted:
         fn = with_static(self._fn, static)
         traced = trace.trace(fn, specs, whole, names)
         count("traces")
-        execute(pending_below(traced.graph.outputs))  # what is captured is computed once, and now
-        graph, captured = close_over(traced.graph.outputs, traced.graph.inputs, traced.graph.lines)
-        inputs = set(graph.inputs)
-        unbound = [u for u in graph.nodes() if u.op is ops.PARAM and u not in inputs]
-        leaked = [u for u in unbound if (known := argument(u)) is not None and known.ended]
-        if leaked:
-            raise errors.UnexpectedTracerError(leak_message(leaked[0], leaked))
+        graph, captured = traced.graph, list[UOp]()
+        is_part = _reads_enclosing(traced)
+        if not is_part:
+            execute(pending_below(graph.outputs))  # what is captured is computed once, and now
+            graph, captured = close_over(graph.outputs, graph.inputs, graph.lines)
+            graph = _pruned(graph)
         donated = frozenset(self._donated(args, kwargs))
         weak = zip(traced.graph.outputs, traced.out_weak, strict=True)
         outputs = tuple([(u.dtype, u.shape, w) for u, w in weak])
-        run = None if unbound else _lazily(graph, donated)
-        found = Compiled(graph, tuple(captured), donated, traced.out_tree, outputs, run)
-        if not unbound:  # otherwise the next enclosing trace has other PARAMs
+        run = None if is_part else _lazily(graph, donated)
+        found = Compiled(graph, tuple(captured), donated, traced.out_tree, outputs, run,
+                         traced.first if is_part else 0)
+        if not is_part:  # otherwise the next enclosing trace has other PARAMs
             if len(self._signatures) >= _MOST_SIGNATURES:
                 self._signatures.pop(next(iter(self._signatures)), None)
             self._signatures[key] = found
@@ -235,12 +243,32 @@ class Jitted:
 
     # -- running ------------------------------------------------------------------------------
 
-    def _inlined(self, found: Compiled, arrays: Sequence[Array]) -> Any:
+    def _part(self, found: Compiled, arrays: Sequence[Array]) -> Any:
         """The results as part of the trace that the arguments, or captured values, belong to."""
-        results = called(found.graph, (*[x.uop for x in arrays], *found.captured))
+        results = found.folded.called((*[x.uop for x in arrays], *found.captured))
         return found.out_tree.unflatten(
             [Array(u, weak) for u, (_, _, weak) in zip(results, found.outputs, strict=True)]
         )
+
+
+def _reads_enclosing(traced: trace.Traced) -> bool:
+    """Whether a function read values of enclosing traces. UnexpectedTracerError where one has
+    ended."""
+    outside, inputs = is_outside(traced.first), set(traced.graph.inputs)
+    found = [u for u in toposort(traced.graph.outputs, stop=outside)
+             if u.traced and u not in inputs and (outside(u) or u.op is ops.PARAM)]  # fmt: skip
+    for u in found:
+        p = newest_argument(u)
+        if p is not None and (known := argument(p)) is not None and known.ended:
+            raise errors.UnexpectedTracerError(leak_message(p, [p]))
+    return bool(found)
+
+
+def _pruned(graph: Graph) -> Graph:
+    """`graph` whose calls have only the results that are read."""
+    lines = dict(graph.lines)
+    outputs = pruned(graph.outputs, lambda old, new: lines.update({new: lines.get(old, ())}))
+    return Graph(graph.inputs, tuple(outputs), lines)
 
 
 def _with_no_kwargs(in_tree: PyTreeDef) -> PyTreeDef:

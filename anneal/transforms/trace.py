@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 from anneal import tree
 from anneal.array import Array, asarray
 from anneal.provenance import Argument, recording, set_argument, tell, user_origin
+from anneal.transforms.fold import is_outside
 from anneal.tree import PyTreeDef
 from anneal.uop.dtypes import DType
-from anneal.uop.uop import Graph, Shape, UOp, param, toposort
+from anneal.uop.uop import Graph, Shape, UOp, param, param_count, toposort
 
 
 class Spec(NamedTuple):
@@ -30,11 +31,13 @@ class Spec(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """A traced function: the graph, the structure of its outputs and which of them are weak."""
+    """A traced function: the graph, the structure of its outputs and which of them are weak.
+    `first`: what depends on a PARAM of no such number was there before."""
 
     graph: Graph
     out_tree: PyTreeDef
     out_weak: tuple[bool, ...]
+    first: int
 
 
 def spec_of(x: Array) -> Spec:
@@ -73,13 +76,14 @@ class Parameters:
     `values`: what they stand for, so that Python may branch on what is computed from them.
     """
 
-    __slots__ = ("arguments", "params")
+    __slots__ = ("arguments", "first", "params")
 
     def __init__(
         self, specs: Sequence[Spec], names: Sequence[str], of: str,
         values: Sequence[UOp] | None = None,
     ) -> None:  # fmt: skip
         here = user_origin()
+        self.first = param_count()
         self.params = [param(s.dtype, s.shape) for s in specs]
         self.arguments = [Argument(f"argument {name} of {of}", here) for name in names]
         for i, p in enumerate(self.params):
@@ -134,13 +138,14 @@ def trace(
     """Runs `fn(*args, **kwargs)` once, where `in_tree` is the structure of `(args, kwargs)` and
     `specs` and `names` describe its leaves; `values` as for `Parameters`."""
     of = name_of(fn)
-    with Parameters(specs, names, of, values) as params, recording():
+    parameters = Parameters(specs, names, of, values)
+    with parameters as params, recording():
         stand_ins = [Array(p, s.weak_type) for p, s in zip(params, specs, strict=True)]
         args, kwargs = tree.unflatten(in_tree, stand_ins)
         arrays, out_tree = output_leaves(fn(*args, **kwargs), of)
         outputs = tuple([a.uop for a in arrays])
-        lines = tell(toposort(outputs))
+        lines = tell(toposort(outputs, stop=is_outside(parameters.first)))
     weak = tuple([a.weak_type for a in arrays])
-    return Traced(Graph(tuple(params), outputs, lines), out_tree, weak)
+    return Traced(Graph(tuple(params), outputs, lines), out_tree, weak, parameters.first)
 
 

@@ -65,7 +65,6 @@ CAST = Op("CAST", 1, "convert to dtype: floats round to nearest even, float to i
 BITCAST = Op("BITCAST", 1, "the same bits read as dtype; equal widths")
 STOP_GRADIENT = Op("STOP_GRADIENT", 1, "x, through which no derivative flows")
 CONTIGUOUS = Op("CONTIGUOUS", 1, "x, in a buffer of its own; arg: in lowering (why, number)")
-CHECKPOINT = Op("CHECKPOINT", -1, "x; for derivatives it is computed again from the other sources")
 AFTER = Op("AFTER", -1, "x, for what must not be computed before the other sources are; in a "
            "kernel memory: as effects leave it, when LOADs have read it, or as an iteration of a "
            "RANGE finds it")  # fmt: skip
@@ -101,6 +100,11 @@ SCATTER = Op("SCATTER", -1, "src (idx, g), arg ('add'|'mul'|'max'|'min', axis, l
              "an index outside is clamped; 'add' is the adjoint of GATHER; in lowering a third "
              "source is what there was before, overwritten in its memory")  # fmt: skip
 
+# Graphs as values.
+CALL = Op("CALL", -1, "a graph, given the sources; arg: (its Body, whether derivatives compute it "
+          "again instead of keeping what lies within)")  # fmt: skip
+GET = Op("GET", 1, "result number arg of a CALL")
+
 # Kernel level.
 RANGE = Op("RANGE", 1, "a counter from 0 to src[0]-1; arg: (number, 'grid'|'loop'), or name and "
            "kind")  # fmt: skip
@@ -125,6 +129,6 @@ BINARY = frozenset({ADD, SUB, MUL, DIV, FLOORDIV, MOD, POW, MAX, MIN, AND, OR, X
 BINARY |= COMPARISONS
 ELEMENTWISE = UNARY | BINARY | {WHERE, CAST, BITCAST}
 MEMORY = frozenset({ARG, REGISTERS})
-IDENTITY = frozenset({STOP_GRADIENT, CONTIGUOUS, CHECKPOINT, AFTER})
+IDENTITY = frozenset({STOP_GRADIENT, CONTIGUOUS, AFTER})
 MOVEMENT = frozenset({RESHAPE, PERMUTE, EXPAND, PAD, SHRINK, FLIP, SHEAR})
 COMMUTATIVE = frozenset({ADD, MUL, MAX, MIN, AND, OR, XOR, EQ, NE})

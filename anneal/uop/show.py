@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from anneal.uop import ops
+from anneal.uop.call import bodies
 from anneal.uop.uop import Dim, Graph, Origins, UOp, toposort
 
 _MOST_LINES = 60
+_MOST_BODIES = 20
 _INFIX = {ops.ADD: "+", ops.SUB: "-", ops.MUL: "*", ops.FLOORDIV: "//", ops.MOD: "%",
           ops.LT: "<", ops.EQ: "==", ops.NE: "!=", ops.AND: "&", ops.OR: "|"}  # fmt: skip
 
@@ -40,18 +42,33 @@ def type_text(u: UOp) -> str:
 
 
 def show(u: UOp) -> str:
-    """The graph below a node."""
+    """The graph below a node; what it calls comes first, once."""
     if not u.src or u.op in (ops.PARAM, ops.BUFFER, ops.ARANGE):  # their sources are dims
         return f"{u.op} {_arg_text(u)}: {type_text(u)}"
-    return "\n".join(_lines([u], {}, {}))
+    return "\n".join([*_bodies([u], {}), *_lines([u], {}, {})])
 
 
 def show_graph(graph: Graph) -> str:
-    """Inputs, one line for each node with those that made it, and the outputs."""
-    names = {p: f"%in{i}" for i, p in enumerate(graph.inputs)}
-    lines = _lines(graph.outputs, names, graph.lines)
-    header = ", ".join(f"{names[p]}: {type_text(p)}" for p in graph.inputs)
-    return "\n".join([f"graph({header})", *lines])
+    """Inputs, one line for each node with those that made it, and the outputs; before it what it
+    calls, once."""
+    return "\n".join([*_bodies(graph.outputs, graph.lines),
+                      *_function("graph", graph.inputs, graph.outputs, graph.lines)])  # fmt: skip
+
+
+def _bodies(roots: Iterable[UOp], origins: Mapping[UOp, Origins]) -> list[str]:
+    """The Bodies that are called, by name, those that others call first."""
+    found = bodies(toposort(roots))
+    lines = [line for body in found[-_MOST_BODIES:]
+             for line in _function(body.name, body.inputs, body.outputs, origins)]  # fmt: skip
+    left = len(found) - _MOST_BODIES
+    return [f"... {left} more ...", *lines] if left > 0 else lines
+
+
+def _function(name: str, inputs: Sequence[UOp], outputs: Sequence[UOp],
+              origins: Mapping[UOp, Origins]) -> list[str]:  # fmt: skip
+    names = {p: f"%in{i}" for i, p in enumerate(inputs)}
+    header = ", ".join(f"{names[p]}: {type_text(p)}" for p in inputs)
+    return [f"{name}({header})", *_lines(outputs, names, origins)]
 
 
 def _lines(roots: Any, names: Mapping[UOp, str], origins: Mapping[UOp, Origins]) -> list[str]:
@@ -65,9 +82,10 @@ def _lines(roots: Any, names: Mapping[UOp, str], origins: Mapping[UOp, Origins])
             continue
         name = names[u] = f"%{len(lines)}"
         inside = ", ".join(names[s] for s in u.src)
+        kind = "" if u.op is ops.CALL else f": {type_text(u)}"
         places = dict.fromkeys(f"{o.file}:{o.line}" for o in origins.get(u, ()))
         origin = f"  # {', '.join(places)}" if places else ""
-        lines.append(f"  {name} = {u.op}{_arg_text(u)}({inside}): {type_text(u)}{origin}")
+        lines.append(f"  {name} = {u.op}{_arg_text(u)}({inside}){kind}{origin}")
     if len(lines) > _MOST_LINES:
         half = _MOST_LINES // 2
         lines = [*lines[:half], f"  ... {len(lines) - 2 * half} more ...", *lines[-half:]]
@@ -78,6 +96,9 @@ def _lines(roots: Any, names: Mapping[UOp, str], origins: Mapping[UOp, Origins])
 def _arg_text(u: UOp) -> str:
     if u.arg is None:
         return ""
+    if u.op is ops.CALL:
+        body, recompute = u.arg
+        return f"[{body.name}{', recompute' if recompute else ''}]"
     if u.op in (ops.PARAM, ops.BUFFER):
         return f"[{u.arg[0]}]" if u.op is ops.PARAM else ""
     return f"[{u.arg}]"

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 from anneal.uop import dtypes, ops
+from anneal.uop.call import Body, within
 from anneal.uop.ops import Op
-from anneal.uop.uop import UOp, toposort
+from anneal.uop.uop import UOp, same_dim, toposort
 
 Stage = Literal["tensor", "kernel"]
 # A check returns what is expected, or None if the node is right.
@@ -24,12 +25,17 @@ class SpecError(ValueError):
 
 
 def verify(roots: Iterable[UOp], stage: Stage) -> None:
-    """Raises SpecError for the first node under `roots` that `stage` does not allow.
+    """Raises SpecError for the first node under `roots`, or in what they call, that `stage` does
+    not allow.
 
     >>> from anneal.uop.uop import const
     >>> verify([const(1, dtypes.float32) + 2], "tensor")
     """
-    check_nodes(toposort(roots), SPECS[stage], stage)
+    roots = list(roots)
+    nodes = toposort(roots)
+    check_nodes([*nodes, *within(nodes)], SPECS[stage], stage)
+    if any(u.op is ops.CALL for u in roots):
+        raise SpecError("a CALL is no value: a GET of it is")
 
 
 def check_nodes(nodes: Iterable[UOp], table: Mapping[Op, Check], stage: str) -> None:
@@ -40,6 +46,8 @@ def check_nodes(nodes: Iterable[UOp], table: Mapping[Op, Check], stage: str) -> 
             raise SpecError(f"{u.op} may not appear at the {stage} stage, in\n{u}")
         if any(type(d) is not int and not isinstance(d, UOp) for d in u.shape):
             expected: str | None = f"dims that are Python ints, in the shape {u.shape!r}"
+        elif u.op is not ops.GET and any(s.op is ops.CALL for s in u.src):
+            expected = "no CALL among the sources: only a GET reads one"
         elif u.op.arity >= 0 and len(u.src) != u.op.arity:
             expected = f"{u.op.arity} sources"
         else:
@@ -127,6 +135,31 @@ def _scatter(u: UOp) -> str | None:
     return None if ok else "(integer indices, data), perhaps what there was before"
 
 
+def _call(u: UOp) -> str | None:
+    body = u.arg[0]
+    if not isinstance(body, Body) or type(u.arg[1]) is not bool or u.dtype is not dtypes.void:
+        return "dtype void, and as arg a Body and whether derivatives compute it again"
+    given = set(body.inputs)
+    for n in body.nodes:
+        if n.op is ops.BUFFER or n.op in (ops.PARAM, ops.VAR) and n not in given:
+            return f"a closed body, without a {n.op} that is no input of it"
+    if len(u.src) != len(body.inputs):
+        return f"{len(body.inputs)} operands"
+    for i, (s, p) in enumerate(zip(u.src, body.inputs, strict=True)):
+        shape = body.at(p.shape, u.src)
+        same = len(s.shape) == len(shape) and all(map(same_dim, s.shape, shape))
+        if s.dtype is not p.dtype or not same:
+            return f"operand {i} of dtype {p.dtype} and shape {shape}"
+    return None
+
+
+def _get(u: UOp) -> str | None:
+    (made,) = u.src
+    if made.op is not ops.CALL or not 0 <= u.arg < len(made.arg[0].outputs):
+        return "a CALL with that many results"
+    return None if made.arg[0].outputs[u.arg].dtype is u.dtype else "the dtype of that result"
+
+
 def _ranges(u: UOp) -> bool:
     return len(u.src) > 1 and all(s.op is ops.RANGE for s in u.src[1:])
 
@@ -179,6 +212,7 @@ SPECS: dict[Stage, dict[Op, Check]] = {
         **EVERYWHERE, ops.PARAM: _leaf, ops.BUFFER: _leaf, ops.ARANGE: _integer,
         **dict.fromkeys(ops.MOVEMENT, _movement), ops.REDUCE: _reduce, ops.GATHER: _gather,
         ops.SCATTER: _scatter, **dict.fromkeys(ops.IDENTITY, _identity),
+        ops.CALL: _call, ops.GET: _get,
     },
     "kernel": {
         **EVERYWHERE, ops.RANGE: _range, **dict.fromkeys(ops.MEMORY, _fine), ops.LOAD: _load,

@@ -52,7 +52,7 @@ class _Ref(weakref.ref["UOp"]):
 
 
 _table: dict[tuple[Any, ...], _Ref] = {}
-_counter = itertools.count()
+_counter = itertools.count(1)
 
 
 def _forget(ref: _Ref, table: dict[tuple[Any, ...], _Ref] = _table,
@@ -66,7 +66,8 @@ def live_nodes() -> int:
 
 
 class UOp:
-    """One node. `traced`: some PARAM is below it. `value`: a node that already holds its value
+    """One node. `traced`: the number of the newest PARAM below it; 0: there is none but of a Body,
+    which belongs to no trace. `value`: a node that already holds its value
     (a BUFFER after it was computed; the argument a PARAM stands for); `depth`: the longest way down
     to a leaf."""
 
@@ -77,7 +78,7 @@ class UOp:
     src: tuple[UOp, ...]
     arg: Any
     shape: Shape
-    traced: bool
+    traced: int
     depth: int
     value: UOp | None
     _bounds: tuple[Any, Any] | None
@@ -95,12 +96,12 @@ class UOp:
         self = object.__new__(cls)
         self.op, self.dtype, self.src, self.arg = op, dtype, src, arg
         self.value = self._bounds = self._free = None
-        traced = op is ops.PARAM
+        traced = max(arg[0], 0) if op is ops.PARAM else 0
         shape: Shape = ()
         depth = -1
         for s in src:
-            if s.traced:
-                traced = True
+            if s.traced > traced:
+                traced = s.traced
             if s.depth > depth:
                 depth = s.depth
             if s.shape and not shape:
@@ -406,6 +407,12 @@ def param_count() -> int:
     return next(_counter)
 
 
+def slot(number: int, dtype: DType, shape: Iterable[Dim]) -> UOp:
+    """Input `number` of a Body: the same node in all of them."""
+    arg, dims = _template(tuple(shape))
+    return UOp(ops.PARAM, dtype, dims, (-1 - number, arg))
+
+
 def buffer(storage: Any, dtype: DType, shape: Iterable[Dim]) -> UOp:
     """A leaf that holds data. `storage` is the runtime's handle; the IR never looks inside."""
     arg, dims = _template(tuple(shape))
@@ -418,7 +425,7 @@ def new_buffer(storage: Any, dtype: DType, shape: Shape) -> UOp:
     is, argument and result are two inputs to the next graph."""
     self = object.__new__(UOp)
     self.op, self.dtype, self.src, self.arg = ops.BUFFER, dtype, (), (storage, shape)
-    self.shape, self.traced, self.depth = shape, False, 0
+    self.shape, self.traced, self.depth = shape, 0, 0
     self.value = self._bounds = self._free = None
     return self
 
@@ -601,6 +608,12 @@ def _scatter_shape(op: Op, src: tuple[UOp, ...], arg: Any) -> Shape:
     return (*g[:axis], length, *g[axis + 1 :])
 
 
+def _get_shape(op: Op, src: tuple[UOp, ...], arg: Any) -> Shape:
+    body = src[0].arg[0]
+    shape: Shape = body.at(body.outputs[arg].shape, src[0].src)
+    return shape
+
+
 def _identity_shape(op: Op, src: tuple[UOp, ...], arg: Any) -> Shape:
     return src[0].shape
 
@@ -614,8 +627,9 @@ _SHAPES: dict[Op, Callable[[Op, tuple[UOp, ...], Any], Shape]] = {
     ops.RESHAPE: _reshape_shape, ops.EXPAND: _expand_shape, ops.PERMUTE: _permute_shape,
     ops.PAD: _pad_shape, ops.SHRINK: _shrink_shape, ops.FLIP: _flip_shape,
     ops.SHEAR: _shear_shape, ops.REDUCE: _reduce_shape, ops.GATHER: _gather_shape,
-    ops.SCATTER: _scatter_shape, ops.CHECKPOINT: _identity_shape, ops.AFTER: _identity_shape,
-    ops.RANGE: _scalar_shape, ops.ARG: _scalar_shape, ops.STAGE: _scalar_shape,
+    ops.SCATTER: _scatter_shape, ops.AFTER: _identity_shape,
+    ops.CALL: _scalar_shape, ops.GET: _get_shape, ops.RANGE: _scalar_shape,
+    ops.ARG: _scalar_shape, ops.STAGE: _scalar_shape,
 }  # fmt: skip
 
 
@@ -713,6 +727,8 @@ def structural_key(roots: Iterable[UOp], numbered: Iterable[UOp] = ()) -> str:
         elif u.op is ops.BUFFER:
             arg = ("buffer", buffers, u.arg[1])
             buffers += 1
+        elif u.op is ops.CALL:
+            arg = (u.arg[0].key, *u.arg[1:])
         lines.append(f"{u.op.name} {u.dtype.name} {[numbers[s] for s in u.src]} {arg!r}")
     lines.append(repr([numbers[r] for r in roots]))
     # Inputs that nothing reads are inputs too.

@@ -4,7 +4,7 @@ comes next knows shapes, dtypes and values."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,10 @@ from tests.random_programs import checks, data
 _EXACT = {8: (2.0**14, 2.0**-6), 4: (2.0**14, 2.0**-6), 2: (2.0**7, 2.0**-2)}
 _LARGEST = 1e6
 
+# A name, and the text of what it is.
+Step = tuple[str, str]
+Lines = Callable[[Sequence[Step]], list[str]]
+
 
 def is_exact(value: np.ndarray[Any, Any]) -> bool:
     """Whether another step computes with these values without rounding."""
@@ -38,7 +42,7 @@ class Builder:
     def __init__(self, c: Choices, most_elements: int = 4096) -> None:
         self.c, self.most_elements = c, most_elements
         self.inputs: dict[str, str] = {}
-        self.steps: list[tuple[str, str]] = []
+        self.steps: list[Step] = []
         self.values: dict[str, np.ndarray[Any, Any]] = {}
         self.exact: set[str] = set()
 
@@ -81,7 +85,7 @@ class Builder:
         """What there is of these kinds of dtypes ("f", "i", "u", "b")."""
         return [n for n, v in self.values.items() if not kinds or v.dtype.kind in kinds]
 
-    def needed(self, outputs: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    def needed(self, outputs: Sequence[str]) -> tuple[list[str], list[Step]]:
         """The inputs and steps that the outputs depend on."""
         live, steps = set(outputs), []
         for name, text in reversed(self.steps):
@@ -90,17 +94,18 @@ class Builder:
                 steps.append((name, text))
         return [x for x in self.inputs if x in live], steps[::-1]
 
-    def script(self, outputs: Sequence[str], how: str, **options: Any) -> str:
-        """The program that checks these outputs: see `checks.agree`."""
+    def script(self, outputs: Sequence[str], how: str, lines: Lines | None = None,
+               **options: Any) -> str:  # fmt: skip
+        """The program that checks these outputs: see `checks.agree`. `lines`: steps as text."""
         outputs = list(dict.fromkeys(outputs))
         inputs, steps = self.needed(outputs)
-        lines = [HEADER, *[f"{x} = {self.inputs[x]}" for x in inputs], "\n"]
-        lines += [f"def program(xp, {', '.join(inputs)}):"]
-        lines += [f"    {name} = {text}" for name, text in steps]
-        lines += [f"    return {', '.join(outputs)},", "\n"]
+        body = lines(steps) if lines is not None else [f"{name} = {text}" for name, text in steps]
+        found = [HEADER, *[f"{x} = {self.inputs[x]}" for x in inputs], "\n"]
+        found += [f"def program(xp, {', '.join(inputs)}):", *[f"    {line}" for line in body]]
+        found += [f"    return {', '.join(outputs)},", "\n"]
         given = "".join(f", {k}={v!r}" for k, v in options.items())
-        lines += [f"checks.agree(program, [{', '.join(inputs)}], {how!r}{given})"]
-        return "\n".join(lines) + "\n"
+        found += [f"checks.agree(program, [{', '.join(inputs)}], {how!r}{given})"]
+        return "\n".join(found) + "\n"
 
 
 def _is_tame(value: np.ndarray[Any, Any]) -> bool:

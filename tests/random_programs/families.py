@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.random_programs.buffers import buffers
+from tests.random_programs.calls import calls
 from tests.random_programs.choices import Choices
 from tests.random_programs.donation import donation
 from tests.random_programs.index_dtypes import index_dtypes
@@ -15,5 +16,5 @@ from tests.random_programs.reductions import reductions
 Family = Callable[[Choices], str]
 
 FAMILIES: dict[str, Family] = {
-    f.__name__: f for f in (operations, indices, index_dtypes, buffers, donation, reductions)
+    f.__name__: f for f in (operations, indices, index_dtypes, buffers, donation, reductions, calls)
 }

@@ -54,6 +54,14 @@ _ORDERS = ("max", "min", "argmax", "argmin", "argsort", "sort")
 def operations(c: Choices) -> str:
     """Exact values through everything, or floats through smooth functions and their gradients."""
     b = Builder(c, 200)
+    smooth = steps(c, b)
+    names = b.names()
+    outputs = [names[-1], *c.some(names[-4:-1])]
+    return b.script(outputs, c.pick(("jit", "eager", "grad") if smooth else ("jit", "eager")))
+
+
+def steps(c: Choices, b: Builder) -> bool:
+    """Makes inputs and steps; whether these are smooth."""
     smooth = c.chance(2)
     dtypes = ("float32",) if smooth else ("float32", "int32", "bool", "uint32", "float16", "int8",
                                           "uint8", "int16", "uint16")  # fmt: skip
@@ -62,9 +70,7 @@ def operations(c: Choices) -> str:
     for _ in range(c.number(1, 9)):
         x = c.pick(b.names())
         (_smooth_step if smooth else _exact_step)(b, x, dtypes)
-    names = b.names()
-    outputs = [names[-1], *c.some(names[-4:-1])]
-    return b.script(outputs, c.pick(("jit", "eager", "grad") if smooth else ("jit", "eager")))
+    return smooth
 
 
 def _new_input(b: Builder, dtype: str, smooth: bool, shape: tuple[int, ...] | None = None) -> str:

@@ -158,6 +158,10 @@ def _joined(f: Callable[..., Any]) -> Callable[..., Data]:
 # -- functions that NumPy has not, or has otherwise -----------------------------------------------
 
 
+def called(kind: str, f: Callable[..., Any], *args: Any) -> Any:
+    return f(*args)
+
+
 def astype(x: Data, dtype: str) -> Data:
     return x.astype(dtype)
 

@@ -147,7 +147,7 @@ def test_no_op_is_silently_without_rule() -> None:
         ops.SHR,
     }  # fmt: skip
     refused = {ops.BITCAST}  # raises, see below
-    engine = {ops.CHECKPOINT}  # see test_checkpoint.py
+    engine = {ops.CALL, ops.GET}  # see test_fold.py
     kernel = ops.MEMORY | {
         ops.RANGE, ops.LOAD, ops.STORE, ops.FOR, ops.STAGE, ops.END,
         ops.BLOCK, ops.OPAQUE,
