@@ -60,7 +60,7 @@ _ACROSS = 8
 # Part of a vector's lanes that are worth it: the others compute nothing.
 _LEAST_LANES = 4
 # Operations that cost more than to read their result.
-_COSTLY = frozenset({ops.EXP, ops.LOG, ops.LOG1P, ops.SIN, ops.COS, ops.TANH, ops.POW})
+_COSTLY = ops.TRANSCENDENTAL
 # Elements of a panel that stay in the first caches, and how often each is read at least.
 _PANEL, _LEAST_READS = 1 << 14, 16
 
