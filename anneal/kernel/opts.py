@@ -20,6 +20,7 @@ Opts prints as one line and can be given by hand:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from anneal.kernel.ir import (
     BINDERS,
@@ -83,7 +84,7 @@ def apply(kernel: Kernel, opts: Sequence[Opt], target: Target) -> Kernel:
             if free(body):
                 names = ", ".join(sorted(map(name_of, free(body))))
                 raise Refused(f"{names} would be bound by nothing")
-            made = Kernel(body, (*kernel.opts, opt))
+            made = replace(kernel, body=body, opts=(*kernel.opts, opt))
             problem = check_kinds(made, target)
             if problem is not None:
                 raise Refused(problem)

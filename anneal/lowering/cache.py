@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from anneal import config, errors
-from anneal.lowering.code import Kernel, Param
+from anneal.lowering.code import Kernel, Param, Scheduled
 from anneal.lowering.cost import item_bytes
 from anneal.lowering.plan import Launch, Plan, Slot
 from anneal.lowering.rangeify import points
@@ -253,7 +253,7 @@ def _encode(plan: Plan) -> dict[str, Any]:
         "slots": [[s.dtype.name, s.size, s.kind, s.position, s.alias] for s in plan.slots],
         "kernels": [[k.name, k.source, k.grid, k.workgroup,
                      [[p.dtype.name, p.size, p.access] for p in k.params], k.flops, k.scratch,
-                     k.nest]
+                     [[s.key, s.text, s.reasons] for s in k.nests]]
                     for k in kernels],
         "launches": [[number[x.kernel], x.args, x.reasons, x.made] for x in plan.launches],
         "outputs": plan.outputs,
@@ -268,9 +268,14 @@ def _decode(found: dict[str, Any], graph: Graph) -> Plan:
         return tuple([Param(dtypes.by_name(d), _whole(size), _one_of(access, _ACCESSES))
                       for d, size, access in rows])  # fmt: skip
 
+    def nests(rows: Iterable[Any]) -> tuple[Scheduled, ...]:
+        return tuple([Scheduled(_text(key), _text(text),
+                                tuple([(_text(opts), _text(why)) for opts, why in reasons]))
+                      for key, text, reasons in rows])  # fmt: skip
+
     kernels = [Kernel(_text(name), _text(source), _three(grid), _three(workgroup), params(rows),
-                      _whole(flops), _whole(scratch), _text(nest))
-               for name, source, grid, workgroup, rows, flops, scratch, nest
+                      _whole(flops), _whole(scratch), nests(texts))
+               for name, source, grid, workgroup, rows, flops, scratch, texts
                in found["kernels"]]  # fmt: skip
     launches = [Launch(kernels[_whole(k)], tuple(map(_whole, args)), tuple(map(_text, reasons)),
                        _made(places, nodes))

@@ -32,6 +32,8 @@ from anneal.uop.symbolic import hi
 from anneal.uop.uop import UOp, structural_key
 from anneal.wgsl import render as wgsl
 
+# Digits of a nest's key that are its name.
+_NAME = 6
 Job = tuple[tuple[UOp, ...], tuple[Guarded, ...]]
 
 
@@ -49,9 +51,19 @@ class Param:
 
 
 @dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A loop nest as text, and how it took shape: `key` is that of the nest before any Opt, and
+    `reasons` are its Opts in order, each with the reason."""
+
+    key: str
+    text: str
+    reasons: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Kernel:
     """Code for the device. `grid` counts workgroups, or the chunks that threads share, `workgroup`
-    invocations in one. `scratch`: bytes that each thread needs; `nest`: its loops, as text."""
+    invocations in one. `scratch`: bytes that each thread needs; `nests`: its loops."""
 
     name: str
     source: str
@@ -60,7 +72,7 @@ class Kernel:
     params: tuple[Param, ...]
     flops: int = 0
     scratch: int = 0
-    nest: str = ""
+    nests: tuple[Scheduled, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -97,7 +109,7 @@ def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], target: Target,
     if known is not None and observe is None:
         return known
     count("kernels_rendered")
-    steps = _passes(jobs, len(params), target, observe)
+    steps, choices = _passes(jobs, len(params), target, observe)
     for nest in (nest for step in steps for nest in step):
         if config.verify():
             verify(nest)
@@ -118,9 +130,14 @@ def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], target: Target,
                  for nest in launch.nests for u in nest.params}  # fmt: skip
         kernel = Kernel(f"{'r' if reduces else 'e'}_{text[:6]}_{n}", launch.source, launch.grid,
                         launch.workgroup, tuple([bound[i] for i in launch.binds]),
-                        0 if n else flops, launch.scratch, "\n".join(map(str, launch.nests)))
+                        0 if n else flops, launch.scratch,
+                        tuple([_scheduled(nest, choices[nest.name]) for nest in launch.nests]))
         made.append((kernel, launch.binds))
     return _written.keep(key, tuple(made))
+
+
+def _scheduled(nest: Nest, c: Choices) -> Scheduled:
+    return Scheduled(c.given.key, str(nest), c.explained())
 
 
 def _problem(nest: Nest, target: Target) -> str | None:
@@ -135,16 +152,21 @@ def _problem(nest: Nest, target: Target) -> str | None:
 
 
 def _passes(jobs: Sequence[Job], count: int, target: Target,
-            observe: Observer | None) -> list[list[Nest]]:  # fmt: skip
-    """From jobs to kernels in shape, for each nest those that run one after another."""
+            observe: Observer | None
+            ) -> tuple[list[list[Nest]], dict[str, Choices]]:  # fmt: skip
+    """From jobs to kernels in shape, for each nest those that run one after another; what was
+    chosen for each, by name."""
+    choices: dict[str, Choices] = {}
 
     def nest(jobs: Sequence[Job]) -> list[Nest]:
         """Statements as kernels: loop nests over named ranges."""
-        return [made for grid, parts in jobs for made in kernels_of(grid, parts)]
+        nests = [made for grid, parts in jobs for made in kernels_of(grid, parts)]
+        return [replace(one, name=one.key[:_NAME]) for one in nests]
 
     def shape(nests: list[Nest]) -> list[Nest]:
         """Opts: tiles, vectors, threads, workgroups."""
-        return [_TARGETS[target.name][0](one, target).kernel for one in nests]
+        choices.update({one.name: _TARGETS[target.name][0](one, target) for one in nests})
+        return [choices[one.name].kernel for one in nests]
 
     def cut(nests: list[Nest]) -> list[list[Nest]]:
         """What all threads or workgroups must have finished is a launch of its own."""
@@ -156,7 +178,7 @@ def _passes(jobs: Sequence[Job], count: int, target: Target,
         return steps
 
     nests = observed(observe, nest, jobs)
-    return observed(observe, cut, observed(observe, shape, nests))
+    return observed(observe, cut, observed(observe, shape, nests)), choices
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,8 +75,8 @@ class Lowered:
     def as_text(self, what: str = "graph") -> str:
         """The program as text: its "graph"; the "passes" that lower it, with the nodes that each
         leaves, the rules that fired and milliseconds; its "kernels", each with the lines of Python
-        that it computes, the reason for every buffer that it writes, its loops and the Opts that
-        shaped them; or their "source"."""
+        that it computes, the reason for every buffer that it writes, its loops by name, and the
+        Opts that shaped them with their reasons; or their "source"."""
         if what == "graph":
             return repr(self.graph)
         if what == "kernels":
@@ -98,7 +98,9 @@ def _kernel_text(launch: Any, origins: Sequence[Origin]) -> str:
     lines += [f"    writes buffer {slot}: {why}"
               for slot, why in zip(written, launch.reasons, strict=False)]  # fmt: skip
     lines += [f"    {phase}: {places}" for phase, places in _by_phase(origins)]
-    lines += [f"    {line}" for line in k.nest.splitlines()]
+    for nest in k.nests:
+        lines += [f"    {line}" for line in nest.text.splitlines()]
+        lines += [f"    {opts}: {why}" for opts, why in nest.reasons]
     return "\n".join(lines)
 
 

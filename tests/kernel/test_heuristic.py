@@ -58,6 +58,19 @@ def test_kernels_mean_the_same(target: Target, seed: int) -> None:
         check(name, choices.kernel, got, case.expected)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_every_opt_has_its_reason(target: Target, seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(15):
+        _, case = random_case(rng)
+        for choices in (for_webgpu(case.kernel, target), for_cpu(case.kernel, CPU)):
+            assert tuple(opt for opt, _ in choices.reasons) == choices.kernel.opts
+            lines = choices.explained()
+            assert " ".join(line for line, _ in lines) == " ".join(map(str, choices.kernel.opts))
+            assert all(why for _, why in lines)
+            assert choices.given is case.kernel
+
+
 @pytest.mark.parametrize("p", small(), ids=lambda p: p.name)
 def test_programs(target: Target, p: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     graph, data = graph_of(p.function, p.args)

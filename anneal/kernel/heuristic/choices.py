@@ -6,6 +6,7 @@ each Opt; strides, sizes and visits of its ranges; the product that it computes,
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -42,10 +43,17 @@ class Choices:
     kernel: Kernel
     target: Target
     reasons: list[tuple[Opt, str]] = field(default_factory=list)
+    given: Kernel = field(init=False)
     without_loops: Target = field(init=False)
 
     def __post_init__(self) -> None:
+        self.given = self.kernel
         self.without_loops = replace(self.target, max_loop=None)
+
+    def explained(self) -> tuple[tuple[str, str], ...]:
+        """The Opts in order, those together that one reason is given for, and that reason."""
+        runs = itertools.groupby(self.reasons, key=lambda reason: reason[1])
+        return tuple([(" ".join([str(opt) for opt, _ in run]), why) for why, run in runs])
 
     def take(self, why: str, name: str, *args: str | int) -> bool:
         """Applies an Opt if the kernel takes it."""
