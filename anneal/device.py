@@ -286,11 +286,12 @@ def forget_forked() -> None:
     _devices.pop("webgpu", None)
 
 
-def limits() -> Limits:
-    """The limits of the device in force, lowered by `ANNEAL_MAX_BUFFERS` and `ANNEAL_FUSE`."""
+def limits(opts: tuple[tuple[str, str], ...] = ()) -> Limits:
+    """The limits of the device in force, lowered by `ANNEAL_MAX_BUFFERS` and `ANNEAL_FUSE`; with
+    Opts by hand for a program."""
     own = current().limits
     most = config.max_buffers() or own.max_buffers
-    return replace(own, max_buffers=min(most, own.max_buffers), fuse=config.fuse())
+    return replace(own, max_buffers=min(most, own.max_buffers), fuse=config.fuse(), opts=opts)
 
 
 def target() -> tuple[str, str | None, str | None]:
@@ -316,10 +317,11 @@ def read(storage: Any) -> np.ndarray[Any, Any]:
     return _home(storage).read(storage)
 
 
-def compile(graph: Graph, donate: frozenset[int]) -> Run:
-    """Compiles `graph` for the device in force, once for every structure."""
+def compile(graph: Graph, donate: frozenset[int],
+            opts: tuple[tuple[str, str], ...] = ()) -> Run:  # fmt: skip
+    """Compiles `graph` for the device in force, once for every structure and Opts by hand."""
     device = current()
-    bounds = limits()
+    bounds = limits(opts)
     key = (device.name, graph.key(), donate, bounds)
     known = _compiled.find(key)
     if known is None:

@@ -253,7 +253,7 @@ def _encode(plan: Plan) -> dict[str, Any]:
         "slots": [[s.dtype.name, s.size, s.kind, s.position, s.alias] for s in plan.slots],
         "kernels": [[k.name, k.source, k.grid, k.workgroup,
                      [[p.dtype.name, p.size, p.access] for p in k.params], k.flops, k.scratch,
-                     [[s.key, s.text, s.reasons] for s in k.nests]]
+                     [[s.key, s.asked, s.text, s.reasons] for s in k.nests]]
                     for k in kernels],
         "launches": [[number[x.kernel], x.args, x.reasons, x.made] for x in plan.launches],
         "outputs": plan.outputs,
@@ -269,9 +269,9 @@ def _decode(found: dict[str, Any], graph: Graph) -> Plan:
                       for d, size, access in rows])  # fmt: skip
 
     def nests(rows: Iterable[Any]) -> tuple[Scheduled, ...]:
-        return tuple([Scheduled(_text(key), _text(text),
+        return tuple([Scheduled(_text(key), None if asked is None else _text(asked), _text(text),
                                 tuple([(_text(opts), _text(why)) for opts, why in reasons]))
-                      for key, text, reasons in rows])  # fmt: skip
+                      for key, asked, text, reasons in rows])  # fmt: skip
 
     kernels = [Kernel(_text(name), _text(source), _three(grid), _three(workgroup), params(rows),
                       _whole(flops), _whole(scratch), nests(texts))

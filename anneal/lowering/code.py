@@ -7,7 +7,7 @@ kernels, shaped by the target's heuristic and written by its renderer.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,11 +18,13 @@ from anneal.kernel.heuristic import Choices, for_cpu, for_webgpu
 from anneal.kernel.ir import Kernel as Nest
 from anneal.kernel.ir import kind_of
 from anneal.kernel.linearize import linearize, trips
+from anneal.kernel.opts import Refused, parse
 from anneal.kernel.spec import check_limits, iterations, verify
 from anneal.kernel.target import Target
 from anneal.llvm import render as native
 from anneal.lowering.cost import item_bytes, kernel_flops
 from anneal.lowering.kernels import Guarded
+from anneal.lowering.limits import Limits, called
 from anneal.lowering.nests import kernels_of
 from anneal.lowering.passes import Observer, observed
 from anneal.memo import Memo
@@ -32,8 +34,6 @@ from anneal.uop.symbolic import hi
 from anneal.uop.uop import UOp, structural_key
 from anneal.wgsl import render as wgsl
 
-# Digits of a nest's key that are its name.
-_NAME = 6
 Job = tuple[tuple[UOp, ...], tuple[Guarded, ...]]
 
 
@@ -52,10 +52,12 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """A loop nest as text, and how it took shape: `key` is that of the nest before any Opt, and
-    `reasons` are its Opts in order, each with the reason."""
+    """A loop nest as text, and how it took shape: `key` is that of the nest before any Opt, `asked`
+    the Opts that were asked for, if they were, and `reasons` the Opts in order, each with the
+    reason."""
 
     key: str
+    asked: str | None
     text: str
     reasons: tuple[tuple[str, str], ...]
 
@@ -92,11 +94,11 @@ class Kernel:
 
 # A kernel, and what it binds: positions among the params of the schedule's, and beyond.
 _Bound = tuple[Kernel, tuple[int, ...]]
-_Key = tuple[str, tuple[tuple[int, ...], ...], tuple[Param, ...], Target]
+_Key = tuple[str, tuple[tuple[int, ...], ...], tuple[Param, ...], Target, Hashable]
 _written: Memo[_Key, tuple[_Bound, ...]] = Memo(2048)
 
 
-def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], target: Target,
+def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], limits: Limits,
                 observe: Observer | None = None) -> tuple[_Bound, ...]:  # fmt: skip
     """The device's kernels for jobs of the scheduler that do not wait for each other, written once
     for every structure: one, if it can be."""
@@ -104,21 +106,21 @@ def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], target: Target,
     conditions = [p.condition for _, parts in jobs for p in parts if p.condition is not None]
     text = structural_key([*(r for grid, _ in jobs for r in grid), *conditions, *statements])
     counts = tuple([(len(grid), *(len(p.statements) for p in parts)) for grid, parts in jobs])
-    key = text, counts, params, target
+    key = text, counts, params, limits.target, limits.opts
     known = _written.find(key)
     if known is not None and observe is None:
         return known
     count("kernels_rendered")
-    steps, choices = _passes(jobs, len(params), target, observe)
+    steps, choices = _passes(jobs, len(params), limits, observe)
     for nest in (nest for step in steps for nest in step):
         if config.verify():
             verify(nest)
-        if (problem := _problem(nest, target)) is not None:
+        if (problem := _problem(nest, limits.target)) is not None:
             raise Unfit(f"needs {problem}")
 
     def write(steps: list[list[Nest]]) -> list[_Text]:
         """Kernels as a device's code: rules/kernel.upat, instructions, text."""
-        return _TARGETS[target.name][1](steps, target)
+        return _TARGETS[limits.target.name][1](steps, limits.target)
 
     flops = sum(kernel_flops(grid, parts) for grid, parts in jobs)
     made = []
@@ -131,13 +133,28 @@ def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], target: Target,
         kernel = Kernel(f"{'r' if reduces else 'e'}_{text[:6]}_{n}", launch.source, launch.grid,
                         launch.workgroup, tuple([bound[i] for i in launch.binds]),
                         0 if n else flops, launch.scratch,
-                        tuple([_scheduled(nest, choices[nest.name]) for nest in launch.nests]))
+                        tuple([_scheduled(nest, choices[nest.name], limits)
+                               for nest in launch.nests]))
         made.append((kernel, launch.binds))
     return _written.keep(key, tuple(made))
 
 
-def _scheduled(nest: Nest, c: Choices) -> Scheduled:
-    return Scheduled(c.given.key, str(nest), c.explained())
+def _scheduled(nest: Nest, c: Choices, limits: Limits) -> Scheduled:
+    key = c.given.key
+    return Scheduled(key, limits.asked(key), str(nest), c.explained())
+
+
+def _shaped(nest: Nest, limits: Limits) -> Choices:
+    """The nest in the shape that is asked for, else in the one that the heuristic chooses."""
+    line = limits.asked(nest.key)
+    if line is None:
+        return _TARGETS[limits.target.name][0](nest, limits.target)
+    c = Choices(nest, limits.target)
+    try:
+        c.give("given by hand", parse(line))
+    except (Refused, ValueError) as e:
+        raise Unfit(f"has opts that kernel {nest.name} refuses: {e}") from None
+    return c
 
 
 def _problem(nest: Nest, target: Target) -> str | None:
@@ -151,7 +168,7 @@ def _problem(nest: Nest, target: Target) -> str | None:
     return f"{loops} iterations of an invocation; {target.name} ends them at {target.max_loop}"
 
 
-def _passes(jobs: Sequence[Job], count: int, target: Target,
+def _passes(jobs: Sequence[Job], count: int, limits: Limits,
             observe: Observer | None
             ) -> tuple[list[list[Nest]], dict[str, Choices]]:  # fmt: skip
     """From jobs to kernels in shape, for each nest those that run one after another; what was
@@ -161,11 +178,11 @@ def _passes(jobs: Sequence[Job], count: int, target: Target,
     def nest(jobs: Sequence[Job]) -> list[Nest]:
         """Statements as kernels: loop nests over named ranges."""
         nests = [made for grid, parts in jobs for made in kernels_of(grid, parts)]
-        return [replace(one, name=one.key[:_NAME]) for one in nests]
+        return [replace(one, name=called(one.key)) for one in nests]
 
     def shape(nests: list[Nest]) -> list[Nest]:
         """Opts: tiles, vectors, threads, workgroups."""
-        choices.update({one.name: _TARGETS[target.name][0](one, target) for one in nests})
+        choices.update({one.name: _shaped(one, limits) for one in nests})
         return [choices[one.name].kernel for one in nests]
 
     def cut(nests: list[Nest]) -> list[list[Nest]]:

@@ -16,12 +16,23 @@ MOST_ITERATIONS = 60_000
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What bounds a program: storage buffers that a kernel may bind, bytes of one binding; whether
-    operations are fused at all; and what its kernels are shaped and written for."""
+    operations are fused at all; what its kernels are shaped and written for; and `opts` by hand,
+    a line for the name of each nest that they shape."""
 
     max_buffers: int = 8
     max_binding_bytes: int = 128 << 20
     fuse: bool = True
     target: Target = SOFTWARE
+    opts: tuple[tuple[str, str], ...] = ()
+
+    def asked(self, key: str) -> str | None:
+        """The Opts that are asked for a nest of this key; None where a heuristic chooses them."""
+        return next((line for name, line in self.opts if name == called(key)), None)
+
+
+def called(key: str) -> str:
+    """The name of a nest of this key."""
+    return key[:6]
 
 
 def trips(sizes: Iterable[int]) -> int:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+from anneal.lowering.passes import Step, table
 from anneal.provenance import Lines
 from anneal.uop.uop import Graph, Origin
 
@@ -13,10 +14,12 @@ from anneal.uop.uop import Graph, Origin
 class Lowered:
     """A traced graph, and the kernels that it becomes on the device in force."""
 
-    def __init__(self, graph: Graph, donated: frozenset[int], name: str) -> None:
+    def __init__(self, graph: Graph, donated: frozenset[int], name: str,
+                 opts: tuple[tuple[str, str], ...] = ()) -> None:  # fmt: skip
         self.graph = graph
         self.name = name
         self._donated = donated
+        self._opts = opts
 
     def __repr__(self) -> str:
         return f"<{self.name} lowered to {len(self.kernels)} kernels>"
@@ -27,16 +30,16 @@ class Lowered:
         from anneal import device
         from anneal.lowering.plan import lower
 
-        return lower(self.graph, device.limits(), self._donated)
+        return lower(self.graph, device.limits(self._opts), self._donated)
 
-    def _passes(self) -> str:
+    def _steps(self, opts: tuple[tuple[str, str], ...]) -> list[Step]:
+        """The passes that lower it."""
         from anneal import device
-        from anneal.lowering.passes import Step, table
         from anneal.lowering.plan import lower
 
         steps: list[Step] = []
-        lower(self.graph, device.limits(), self._donated, steps.append)
-        return table(steps)
+        lower(self.graph, device.limits(opts), self._donated, steps.append)
+        return steps
 
     @property
     def kernels(self) -> tuple[Any, ...]:
@@ -74,19 +77,24 @@ class Lowered:
 
     def as_text(self, what: str = "graph") -> str:
         """The program as text: its "graph"; the "passes" that lower it, with the nodes that each
-        leaves, the rules that fired and milliseconds; its "kernels", each with the lines of Python
-        that it computes, the reason for every buffer that it writes, its loops by name, and the
-        Opts that shaped them with their reasons; or their "source"."""
+        leaves, the rules that fired and milliseconds; its "nests", the loops of kernels before any
+        Opt, whose names and ranges `jit`'s `opts` go by; its "kernels", each with the lines of
+        Python that it computes, the reason for every buffer that it writes, its loops by name, and
+        the Opts that shaped them with their reasons; or their "source"."""
         if what == "graph":
             return repr(self.graph)
         if what == "kernels":
             lines = Lines(self.graph)
             return "\n".join([_kernel_text(x, lines.of(x.made)) for x in self.plan.launches])
         if what == "passes":
-            return self._passes()
+            return table(self._steps(self._opts))
+        if what == "nests":
+            nests = [nest for step in self._steps(()) if step.name == "nest" for nest in step.after]
+            return "\n".join(dict.fromkeys(map(str, nests)))
         if what == "source":
             return "\n\n".join([k.source for k in self.kernels])
-        raise ValueError(f'as_text knows "graph", "passes", "kernels" and "source", not {what!r}')
+        raise ValueError(f'as_text knows "graph", "passes", "nests", "kernels" and "source", '
+                         f"not {what!r}")  # fmt: skip
 
 
 def _kernel_text(launch: Any, origins: Sequence[Origin]) -> str:

@@ -236,8 +236,9 @@ FORMS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a grid below zero": _changed("kernels", 0, 2, [1, -1, 1]),
     "a grid of truth": _changed("kernels", 0, 2, [True, 1, 1]),
     "a source that is no text": _changed("kernels", 0, 1, 7),
-    "a nest without its reasons": _changed("kernels", 0, 7, [["key", "text"]]),
-    "a reason that is no text": _changed("kernels", 0, 7, [["key", "text", [["LOOP(i)", 3]]]]),
+    "a nest without its reasons": _changed("kernels", 0, 7, [["key", None, "text"]]),
+    "Opts asked for that are no text": _changed("kernels", 0, 7, [["key", 3, "text", []]]),
+    "a reason that is no text": _changed("kernels", 0, 7, [["k", None, "text", [["LOOP(i)", 3]]]]),
     "a name of bytes": _changed("kernels", 0, 0, [65]),
 }  # fmt: skip
 

@@ -84,7 +84,7 @@ def test_backward_lines_are_told_apart() -> None:
 
 
 def test_an_unknown_text() -> None:
-    with pytest.raises(ValueError, match='"passes", "kernels" and "source"'):
+    with pytest.raises(ValueError, match='"passes", "nests", "kernels" and "source"'):
         anneal.jit(lambda x: x + 1).lower(1.0).as_text("hlo")
 
 

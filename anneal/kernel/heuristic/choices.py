@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from anneal.kernel.ir import (
@@ -22,11 +22,14 @@ from anneal.kernel.ir import (
     terms,
 )
 from anneal.kernel.opts import Refused, apply
+from anneal.kernel.spec import operations
 from anneal.kernel.target import Target
 from anneal.uop import dtypes, ops
 from anneal.uop.symbolic import hi
 from anneal.uop.uop import UOp, toposort
 
+# Operations of a kernel, UNROLL ranges written out, of which compiling takes seconds.
+_MOST_OPERATIONS = 1 << 15
 # Results of each factor of a product whose sums run side by side.
 _SUMS = 4
 # Elements of one accumulator, whose rounding errors grow with them, of the parts that a long sum is
@@ -69,6 +72,16 @@ class Choices:
             return False
         self.reasons += [(opt, why) for opt in steps]
         return True
+
+
+    def give(self, why: str, opts: Sequence[Opt]) -> None:
+        """Applies Opts that someone else chose. Raises Refused, with the Opt and the reason."""
+        kernel = apply(self.kernel, opts, self.without_loops)
+        if (length := operations(kernel)) > _MOST_OPERATIONS:
+            raise Refused(f"{length} operations to write out, more than {_MOST_OPERATIONS}: UNROLL "
+                          "counts less")  # fmt: skip
+        self.kernel = kernel
+        self.reasons += [(opt, why) for opt in opts]
 
 
 # -- sizes and strides -----------------------------------------------------------------------------
