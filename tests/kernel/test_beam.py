@@ -34,8 +34,8 @@ def product(n: int) -> Kernel:
 
 def counted(kernel: Kernel, limit: float) -> float:
     """Iterations of loops on two threads, and the text that saves them."""
-    threads = math.prod(int(r.src[0].arg) for r in kernel.ranges if kind_of(r) in ("thread", "grid"))
-    return iterations(kernel) * max(threads, 2) / 2 + 8.0 * operations(kernel)
+    chunks = [int(r.src[0].arg) for r in kernel.ranges if kind_of(r) in ("thread", "grid")]
+    return iterations(kernel) * max(math.prod(chunks), 2) / 2 + 8.0 * operations(kernel)
 
 
 GOOD = "SPLIT(j, 16) VECTOR(j%16) SPLIT(k, 4) UNROLL(k%4) THREAD(i)"

@@ -101,7 +101,7 @@ def test_what_a_kernel_cannot_take(where: str, line: str, why: str) -> None:
 def test_what_would_be_written_out_without_end(where: str) -> None:
     x = np.ones((300, 200), "f")
     jitted = anneal.jit(anp.sin, opts={name_in(anp.sin, x): "UNROLL(g0, g1)"})
-    with pytest.raises(errors.LoweringError, match="240806 operations to write out, more than 32768"):
+    with pytest.raises(errors.LoweringError, match="240806 operations to write out, more than"):
         jitted(x)
 
 
