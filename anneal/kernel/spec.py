@@ -31,7 +31,7 @@ from anneal.kernel.target import Target
 from anneal.uop import dtypes, ops
 from anneal.uop.spec import EVERYWHERE, Check, SpecError, check_nodes
 from anneal.uop.symbolic import bounds, hi
-from anneal.uop.uop import UOp
+from anneal.uop.uop import UOp, toposort
 
 # -- node by node ----------------------------------------------------------------------------------
 
@@ -132,7 +132,8 @@ SPEC: dict[ops.Op, Check] = {
 def check_kinds(kernel: Kernel, target: Target) -> str | None:
     """Why `target` cannot run `kernel` as its ranges are counted; None if it can."""
     ranges = kernel.ranges
-    for check in (_kinds_there, _carried_in_a_loop, _bound_where_counted, _all_in_one_nest):
+    for check in (_kinds_there, _carried_in_a_loop, _bound_where_counted, _not_in_itself,
+                  _all_in_one_nest):  # fmt: skip
         problem = check(kernel, ranges, target)
         if problem is not None:
             return problem
@@ -196,6 +197,20 @@ def _bound_where_counted(kernel: Kernel, ranges: Sequence[UOp], target: Target) 
             kind_of(r) in ("local", "vector") for r in bound
         ):  # fmt: skip
             return "a range that lanes count is reduced alone: group the reduction first"
+    return None
+
+
+def _not_in_itself(kernel: Kernel, ranges: Sequence[UOp], target: Target) -> str | None:
+    """What binds a range is in no loop over that range, which would count for both."""
+    binders = [u for u in kernel.nodes if u.op in BINDERS]
+    for u in binders:
+        inner = {r for v in binders if v is not u for r in v.src[1:]}
+        for n, r in enumerate(u.src[1:]):
+            outer = inner.intersection(u.src[1 : 1 + n])
+            below = toposort(u.src[:1], stop=lambda s, r=r: r not in free(s)) if outer else ()
+            for q in (q for v in below if v.op in BINDERS and r in free(v) for q in v.src[1:]):
+                if q in outer:
+                    return f"{name_of(q)} would be counted inside of a loop over {name_of(q)}"
     return None
 
 

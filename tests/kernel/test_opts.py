@@ -164,3 +164,16 @@ def test_counts_with_a_digit_missing_or_twice_meet(index: Callable[[UOp], UOp]) 
     kernel = Kernel(end(store(y, index(r), r.cast(dtypes.float32)), r))
     with pytest.raises(Refused, match="meet|same element"):
         apply(kernel, parse("LOCAL(r)"), WEBGPU)
+
+
+def test_a_reduction_is_in_no_loop_over_its_own_range() -> None:
+    i, k = axis(6, "i"), axis(8, "k")
+    y, x = argument(0, dtypes.float32, 48), argument(1, dtypes.float32, 48)
+    row = load(x, i * 8 + k)
+    rows = Kernel(end(store(y, i * 8 + k, row / reduce("add", row, k)), i, k))
+    with pytest.raises(Refused, match="k would be counted inside of a loop over k"):
+        apply(rows, parse("REORDER(k, i)"), CPU)
+    with pytest.raises(Refused, match="k/4 would be counted inside of a loop over k/4"):
+        apply(rows, parse("SPLIT(k, 4) REORDER(k/4, i, k%4)"), CPU)
+    assert apply(rows, parse("SPLIT(k, 4) REORDER(i, k%4, k/4)"), CPU)
+    assert apply(rows, parse("SPLIT(k, 4) GROUP(k%4) VECTOR(k%4) SPLIT(i, 2) UNROLL(i%2)"), CPU)
