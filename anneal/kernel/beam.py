@@ -42,7 +42,7 @@ Line = tuple[Opt, ...]
 _UNROLLED, _TILES, _SHARES = (2, 4, 8), (4, 16, 64), (2, 4, 8, 16, 32, 64)
 # Counts of a range that may be written out whole.
 _WHOLE = 16
-# Elements of a STAGE in registers: those of the first cache, and some.
+# Elements of a CPU's STAGE: those of the first cache, and some; an invocation has registers alone.
 _STAGED = 1 << 15
 # Neighbours of one list that are tried before those of the next best.
 _TURN = 8
@@ -118,14 +118,22 @@ class _Search:
 
 
 def shaped(kernel: Kernel, line: Line, target: Target) -> Kernel | None:
-    """`kernel` after the Opts, its long sums cut; None where it refuses one of them."""
+    """`kernel` after the Opts, its long sums cut; None where it refuses one of them, or sums in
+    more registers than there are, of which compilers know no end."""
     c = Choices(kernel, target)
     try:
         c.give("searched", line)
     except Refused:
         return None
     short_sums(c)
-    return c.kernel
+    return c.kernel if _accumulators(c.kernel) <= target.registers else None
+
+
+def _accumulators(kernel: Kernel) -> int:
+    """How many sums run at once in an instruction stream."""
+    return sum(math.prod(extent(r) for r in free(u) if kind_of(r) == "unroll")
+               for u in kernel.nodes if u.op is ops.REDUCE
+               and any(kind_of(r) == "loop" for r in u.src[1:]))  # fmt: skip
 
 
 def plainly_counted(kernel: Kernel, target: Target) -> Line:
@@ -280,7 +288,8 @@ def _stages(kernel: Kernel, target: Target) -> Iterator[Line]:
         for n in range(len(inside)):
             ranges = inside[n:]
             shared = any(kind_of(r) == "local" for r in ranges)
-            most = target.workgroup_bytes // 4 if shared else _STAGED
+            own = target.registers if "local" in target.kinds else _STAGED
+            most = target.workgroup_bytes // 4 if shared else own
             if math.prod(map(extent, ranges)) <= most:
                 yield (Opt("STAGE", (int(memory.arg), *map(name_of, ranges))),)
 

@@ -207,11 +207,15 @@ def _not_in_itself(kernel: Kernel, ranges: Sequence[UOp], target: Target) -> str
         inner = {r for v in binders if v is not u for r in v.src[1:]}
         for n, r in enumerate(u.src[1:]):
             outer = inner.intersection(u.src[1 : 1 + n])
-            below = toposort(u.src[:1], stop=lambda s, r=r: r not in free(s)) if outer else ()
-            for q in (q for v in below if v.op in BINDERS and r in free(v) for q in v.src[1:]):
-                if q in outer:
-                    return f"{name_of(q)} would be counted inside of a loop over {name_of(q)}"
+            for q in _bound_below(u, r) & outer if outer else ():
+                return f"{name_of(q)} would be counted inside of a loop over {name_of(q)}"
     return None
+
+
+def _bound_below(u: UOp, r: UOp) -> set[UOp]:
+    """The ranges that are bound inside of the loop over `r`, which `u` binds."""
+    below = toposort(u.src[:1], stop=lambda s: r not in free(s))
+    return {q for v in below if v.op in BINDERS and r in free(v) for q in v.src[1:]}
 
 
 def _bound(u: UOp) -> tuple[UOp, ...]:

@@ -6,8 +6,9 @@ kernels, shaped by the target's heuristic and written by its renderer.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -106,12 +107,26 @@ def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], limits: Limits,
     conditions = [p.condition for _, parts in jobs for p in parts if p.condition is not None]
     text = structural_key([*(r for grid, _ in jobs for r in grid), *conditions, *statements])
     counts = tuple([(len(grid), *(len(p.statements) for p in parts)) for grid, parts in jobs])
-    key = text, counts, params, limits.target, limits.opts
+    key = text, counts, params, limits.target, (limits.opts, limits.found)
     known = _written.find(key)
     if known is not None and observe is None:
         return known
     count("kernels_rendered")
     steps, choices = _passes(jobs, len(params), limits, observe)
+    flops = sum(kernel_flops(grid, parts) for grid, parts in jobs)
+    made = _written_kernels(steps, choices, limits, text, flops, observe)
+    return _written.keep(key, made)
+
+
+def kernels_of_nest(c: Choices, limits: Limits) -> tuple[_Bound, ...]:
+    """The device's kernels for one nest in shape. Raises Unfit."""
+    nest = c.kernel
+    return _written_kernels([launches(nest)], {nest.name: c}, limits, nest.key, 0, None)
+
+
+def _written_kernels(steps: list[list[Nest]], choices: Mapping[str, Choices], limits: Limits,
+                     text: str, flops: int, observe: Observer | None
+                     ) -> tuple[_Bound, ...]:  # fmt: skip
     for nest in (nest for step in steps for nest in step):
         if config.verify():
             verify(nest)
@@ -122,7 +137,6 @@ def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], limits: Limits,
         """Kernels as a device's code: rules/kernel.upat, instructions, text."""
         return _TARGETS[limits.target.name][1](steps, limits.target)
 
-    flops = sum(kernel_flops(grid, parts) for grid, parts in jobs)
     made = []
     for n, launch in enumerate(observed(observe, write, steps)):
         reduces = any(nest.reduces for nest in launch.nests)
@@ -136,7 +150,7 @@ def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], limits: Limits,
                         tuple([_scheduled(nest, choices[nest.name], limits)
                                for nest in launch.nests]))
         made.append((kernel, launch.binds))
-    return _written.keep(key, tuple(made))
+    return tuple(made)
 
 
 def _scheduled(nest: Nest, c: Choices, limits: Limits) -> Scheduled:
@@ -146,14 +160,33 @@ def _scheduled(nest: Nest, c: Choices, limits: Limits) -> Scheduled:
 
 def _shaped(nest: Nest, limits: Limits) -> Choices:
     """The nest in the shape that is asked for, else in the one that the heuristic chooses."""
-    line = limits.asked(nest.key)
-    if line is None:
-        return _TARGETS[limits.target.name][0](nest, limits.target)
-    c = Choices(nest, limits.target)
+    by_hand, found = limits.by_hand(nest.key), limits.found.lines.get(nest.key)
+    if by_hand is not None:
+        try:
+            return _given(nest, by_hand, "given by hand", limits.target)
+        except Refused as e:
+            raise Unfit(f"has opts that kernel {nest.name} refuses: {e}") from None
+    if found is not None:
+        with contextlib.suppress(Refused):  # another machine's word
+            return _given(nest, found, "found by a search", limits.target)
+    return heuristic(nest, limits.target)
+
+
+def heuristic(nest: Nest, target: Target) -> Choices:
+    """The nest in the shape that the target's heuristic chooses."""
+    return _TARGETS[target.name][0](nest, target)
+
+
+def _given(nest: Nest, line: str, why: str, target: Target) -> Choices:
+    """The nest shaped by a line of Opts. Refused where the nest or the target refuses it."""
+    c = Choices(nest, target)
     try:
-        c.give("given by hand", parse(line))
-    except (Refused, ValueError) as e:
-        raise Unfit(f"has opts that kernel {nest.name} refuses: {e}") from None
+        c.give(why, parse(line))
+    except ValueError as e:
+        raise Refused(str(e)) from None
+    for one in launches(c.kernel):
+        if (problem := _problem(one, target)) is not None:
+            raise Refused(problem)
     return c
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from anneal import errors, tree
+from anneal import config, errors, tree
 from anneal.array import Array, realize
 from anneal.interrupts import raise_soon
 from anneal.kernel.opts import parse
@@ -269,7 +269,9 @@ def _lazily(graph: Graph, donated: frozenset[int], opts: tuple[tuple[str, str], 
         target = device.target()
         executable = executables.get(target)
         if executable is None:
-            executable = executables[target] = device.compile(graph, donated, opts)
+            executable = executables[target] = device.compile(
+                graph, donated, opts, config.beam()
+            )  # fmt: skip
         return executable(inputs, donation)
 
     return run

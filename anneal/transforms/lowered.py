@@ -30,7 +30,7 @@ class Lowered:
         from anneal import device
         from anneal.lowering.plan import lower
 
-        return lower(self.graph, device.limits(self._opts), self._donated)
+        return lower(self.graph, device.known_limits(self._opts), self._donated)
 
     def _steps(self, opts: tuple[tuple[str, str], ...]) -> list[Step]:
         """The passes that lower it."""
@@ -38,7 +38,7 @@ class Lowered:
         from anneal.lowering.plan import lower
 
         steps: list[Step] = []
-        lower(self.graph, device.limits(opts), self._donated, steps.append)
+        lower(self.graph, device.known_limits(opts), self._donated, steps.append)
         return steps
 
     @property

@@ -192,6 +192,20 @@ def test_long_sums_are_cut_whatever_is_searched() -> None:
     search(kernel, CPU, [(), for_cpu(kernel, CPU).kernel.opts], measure, 2, 60)
 
 
+def test_no_more_sums_run_at_once_than_there_are_registers() -> None:
+    most = 0
+
+    def measure(kernel: Kernel, limit: float) -> float:
+        nonlocal most
+        most = max(most, beam._accumulators(kernel))
+        return 1.0 / (1 + beam._accumulators(kernel))
+
+    search(product(64), CPU, [()], measure, 2, 150)
+    assert CPU.registers / 2 <= most <= CPU.registers
+    tile = parse("SPLIT(i, 8) UNROLL(i%8) SPLIT(j, 8) UNROLL(j%8)")
+    assert shaped(product(64), tile, CPU) is None
+
+
 def test_what_only_says_who_counts() -> None:
     kernel = product(8)
     assert " ".join(map(str, plainly_counted(kernel, SOFTWARE))) == "GRID(i) GRID(j)"

@@ -101,7 +101,7 @@ def test_the_command_shows_and_clears(folder: Path, capsys: pytest.CaptureFixtur
     assert main(["cache"]) == 0
     shown = capsys.readouterr().out
     assert str(folder) in shown
-    assert "plans   1," in shown
+    assert "plans     1," in shown
     assert main(["cache", "clear"]) == 0
     assert capsys.readouterr().out == "removed 1 plan, 0.0 MB\n"
     assert main(["cache", "clear"]) == 0
