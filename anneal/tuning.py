@@ -16,7 +16,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anneal.device import DeviceError, Executable, read
@@ -126,7 +126,7 @@ def tune(device: Tunable, nest: Nest, limits: Limits, width: int,
          report: Callable[[int], None] = lambda done: None) -> None:  # fmt: skip
     """Searches the Opts of one kernel, and keeps the result."""
     chosen = heuristic(nest, limits.target)
-    with _bench(device, nest, chosen, limits) as bench:
+    with contextlib.suppress(DeviceError), _bench(device, nest, chosen, limits) as bench:
         before = bench(chosen.kernel, math.inf)
         if before is None:
             return
@@ -156,25 +156,26 @@ class _Bench:
 
     device: Tunable
     nest: Nest
+    chosen: Nest
     limits: Limits
-    inputs: list[Any]
-    expected: list[np.ndarray[Any, Any]]
-    differ: list[str]
+    inputs: list[Any] = field(default_factory=list)
+    expected: list[np.ndarray[Any, Any]] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
     def __call__(self, kernel: Nest, limit: float) -> float | None:
         """Seconds that a shape of the kernel takes on the device; more than `limit` is not measured
         exactly. None where it does not compile, takes too long to, or differs."""
+        if kernel.body is not self.chosen.body and _compiles_slowly(kernel, self.limits):
+            return None
         start = time.perf_counter()
         run = self.loaded(kernel)
-        try:
-            results = [] if run is None else [read(r) for r in run.run(self.inputs)]
-        except DeviceError:
+        if run is None:
             return None
-        # Some drivers compile at the first run.
-        if run is None or time.perf_counter() - start > _SLOW + limit:
+        results = [read(r) for r in run.run(self.inputs)]
+        if time.perf_counter() - start > _SLOW + limit:  # some drivers compile at the first run
             return None
         if not self._agrees(results):
-            self.differ.append(" ".join(map(str, kernel.opts)))
+            self.failed.append(f"{' '.join(map(str, kernel.opts))!r} computes something else")
             return None
         best, spent = math.inf, 0.0
         for _ in range(_RUNS):
@@ -185,14 +186,15 @@ class _Bench:
         return best
 
     def loaded(self, kernel: Nest) -> _Loaded | None:
-        """A shape of the kernel; None where the device does not take it."""
-        plain = decompose(kernel, self.limits.target)
-        if operations(plain) > _MOST_OPERATIONS or _waits(plain) > _MOST_WAITS:
-            return None
+        """A shape of the kernel; None where the device does not take it. What goes wrong with one
+        that nobody asked for is told, and no error."""
         try:
             plan = _plan(self.nest, kernel, self.limits)
             return _Loaded(self.device.load(plan), frozenset(x.kernel.name for x in plan.launches))
-        except (Unfit, DeviceError, Refused):
+        except (Unfit, Refused):
+            return None
+        except Exception as e:
+            self.failed.append(f"{' '.join(map(str, kernel.opts))!r} does not compile: {e!r:.200}")
             return None
 
     def by_turns(self, kernels: Sequence[Nest], turns: int, most: float) -> list[float]:
@@ -221,7 +223,7 @@ def _bench(device: Tunable, nest: Nest, chosen: Choices, limits: Limits) -> Iter
     plain = Choices(nest, limits.target)
     if iterations(nest) > min(_LONGEST, limits.target.max_loop or _LONGEST):
         plain.give("who counts", plainly_counted(nest, limits.target))
-    bench = _Bench(device, nest, limits, [], [], [])
+    bench = _Bench(device, nest, chosen.kernel, limits)
     for signs in (True, False):
         bench.inputs = [device.upload(_random(p.dtype, int(p.src[0].arg), n, signs))
                         for n, p in enumerate(nest.params)]  # fmt: skip
@@ -230,12 +232,15 @@ def _bench(device: Tunable, nest: Nest, chosen: Choices, limits: Limits) -> Iter
         if all(_are_numbers(x) for x in bench.expected):
             break
     yield bench
-    if bench.differ:
-        warnings.warn(
-            f"kernel {nest.name}: {len(bench.differ)} candidates of its search compute something "
-            f"else and were dropped, one by {bench.differ[0]!r}; please report this program",
-            stacklevel=2,
-        )
+    if bench.failed:
+        warnings.warn(f"kernel {nest.name}: {len(bench.failed)} candidates of its search were "
+                      f"dropped; the first, by {bench.failed[0]}; please report this program",
+                      stacklevel=2)  # fmt: skip
+
+
+def _compiles_slowly(kernel: Nest, limits: Limits) -> bool:
+    plain = decompose(kernel, limits.target)
+    return operations(plain) > _MOST_OPERATIONS or _waits(plain) > _MOST_WAITS
 
 
 def _waits(kernel: Nest) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -201,9 +202,43 @@ def test_who_computes_something_else_is_dropped_and_told(
         return calls <= 2 and read(got, want)  # the heuristic's, alone and as a start
 
     monkeypatch.setattr(tuning, "_is_near", only_the_first)
-    with pytest.warns(UserWarning, match="candidates of its search compute something else"):
+    with pytest.warns(UserWarning, match="were dropped; .* computes something else"):
         anneal.jit(product)(X, W)
     assert [r.opts for r in searches.every()] == [chosen]
+
+
+def test_who_does_not_compile_is_dropped_and_told(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANNEAL_BEAM", "2")
+    plan, calls = tuning._plan, 0
+
+    def only_the_first(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > 3:  # as no Opt has touched it, the heuristic's, and that as a start
+            raise KeyError("a renderer's defect")
+        return plan(*args)
+
+    monkeypatch.setattr(tuning, "_plan", only_the_first)
+    with pytest.warns(UserWarning, match="does not compile: KeyError"):
+        np.testing.assert_allclose(anneal.jit(product)(X, W), X @ W, 1e-5, 1e-5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of terminals")
+def test_a_terminal_shows_how_much_is_left(tmp_path: Path) -> None:
+    import pty
+
+    master, slave = pty.openpty()
+    process = start(tmp_path / "another", slave, ANNEAL_BEAM="1", TERM="xterm", COLUMNS="100")
+    os.close(slave)
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux's way to say that the other end is closed
+        while more := os.read(master, 1 << 16):
+            shown += more
+    out = process.communicate()[0]
+    assert b"searching " in shown and b"8/8" in shown and b"0:00:00" in shown
+    assert out.split()[1] == "2" and "searching" not in out
 
 
 def nest_of(f: Any, *args: Any) -> Kernel:
@@ -267,10 +302,10 @@ with anneal.default_device("cpu"):
 """
 
 
-def start(folder: Path, **more: str) -> subprocess.Popen[str]:
+def start(folder: Path, err: int = subprocess.PIPE, **more: str) -> subprocess.Popen[str]:
     env = {**os.environ, "ANNEAL_CACHE_DIR": str(folder), "PYTHONPATH": ":".join(sys.path), **more}
     return subprocess.Popen([sys.executable, "-c", PROGRAM], env=env, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+                            stdout=subprocess.PIPE, stderr=err)  # fmt: skip
 
 
 def test_processes_share_what_they_find(tmp_path: Path) -> None:

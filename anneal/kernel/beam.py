@@ -66,7 +66,7 @@ def search(kernel: Kernel, target: Target, starts: Sequence[Line], measure: Meas
     the best of `starts`; there is none where the kernel takes none of those."""
     s = _Search(kernel, target, measure, width, budget, told or (lambda count, best: None))
     for line in starts:
-        s.attempt(line)
+        s.start(line)
     while s.count < budget and s.round():
         pass
     return s.best
@@ -79,15 +79,25 @@ class _Search:
                  told: Callable[[int, float], None]) -> None:  # fmt: skip
         self.kernel, self.target, self.measure, self.told = kernel, target, measure, told
         self.width, self.budget, self.count = width, budget, 0
+        self.registers = target.registers
         self.order = random.Random(kernel.key)
         self.seen: set[str] = set()
         self.best: list[Ranked] = []
         self.left: dict[Line, Iterator[Line]] = {}
 
-    def attempt(self, line: Line) -> bool:
-        """Whether a list gave a kernel that was not seen before, which is then measured."""
+    def start(self, line: Line) -> None:
+        """A list to begin with, however many registers it takes."""
         made = shaped(self.kernel, line, self.target)
-        if made is None or (key := _key(made)) in self.seen:
+        if made is not None:
+            self.registers = max(self.registers, _accumulators(made))
+            self.attempt(line)
+
+    def attempt(self, line: Line) -> bool:
+        """Whether a list gave a kernel that was not seen before, which is then measured. One that
+        sums in more registers than there are is none: some compilers know no end of it."""
+        made = shaped(self.kernel, line, self.target)
+        if (made is None or (key := _key(made)) in self.seen
+                or _accumulators(made) > self.registers):  # fmt: skip
             return False
         self.seen.add(key)
         least = self.best[0].cost if self.best else math.inf
@@ -118,15 +128,14 @@ class _Search:
 
 
 def shaped(kernel: Kernel, line: Line, target: Target) -> Kernel | None:
-    """`kernel` after the Opts, its long sums cut; None where it refuses one of them, or sums in
-    more registers than there are, of which compilers know no end."""
+    """`kernel` after the Opts, its long sums cut; None where it refuses one of them."""
     c = Choices(kernel, target)
     try:
         c.give("searched", line)
     except Refused:
         return None
     short_sums(c)
-    return c.kernel if _accumulators(c.kernel) <= target.registers else None
+    return c.kernel
 
 
 def _accumulators(kernel: Kernel) -> int:

@@ -269,9 +269,8 @@ def _lazily(graph: Graph, donated: frozenset[int], opts: tuple[tuple[str, str], 
         target = device.target()
         executable = executables.get(target)
         if executable is None:
-            executable = executables[target] = device.compile(
-                graph, donated, opts, config.beam()
-            )  # fmt: skip
+            executable = device.compile(graph, donated, opts, config.beam())
+            executables[target] = executable
         return executable(inputs, donation)
 
     return run
