@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, overload
 from anneal import config, errors, tree
 from anneal.array import Array, realize
 from anneal.interrupts import raise_soon
-from anneal.kernel.opts import parse
 from anneal.numpy.axes import integers
 from anneal.provenance import argument, called, frames_to_user
 from anneal.realization import (
@@ -400,6 +399,8 @@ def _opts_by_name(opts: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]
     """`opts`, checked as far as that goes without kernels."""
     if opts is None:
         return ()
+    from anneal.kernel.opts import parse
+
     if not isinstance(opts, Mapping):
         raise TypeError("opts of jit: expected a mapping from names of kernels to lines of Opts, "
                         f"got {type(opts).__name__}")  # fmt: skip

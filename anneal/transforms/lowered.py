@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from anneal.lowering.passes import Step, table
 from anneal.provenance import Lines
 from anneal.uop.uop import Graph, Origin
+
+if TYPE_CHECKING:
+    from anneal.lowering.passes import Step
 
 
 class Lowered:
@@ -87,6 +89,8 @@ class Lowered:
             lines = Lines(self.graph)
             return "\n".join([_kernel_text(x, lines.of(x.made)) for x in self.plan.launches])
         if what == "passes":
+            from anneal.lowering.passes import table
+
             return table(self._steps(self._opts))
         if what == "nests":
             nests = [nest for step in self._steps(()) if step.name == "nest" for nest in step.after]
