@@ -32,6 +32,15 @@ def max_buffers() -> int | None:
     return int(text)
 
 
+def beam() -> int:
+    """`ANNEAL_BEAM=N`: jit searches for the Opts of kernels that have none yet, among the
+    neighbours of the N best; unset or 0: it takes those that were found before."""
+    text = os.environ.get("ANNEAL_BEAM") or "0"
+    if not re.fullmatch("[0-9]{1,3}", text):
+        raise SettingError(f"ANNEAL_BEAM: expected a number from 0 to 999, got {text!r}")
+    return int(text)
+
+
 @contextlib.contextmanager
 def no_display() -> Iterator[None]:
     """For the block, a session folder without a display where the user has none: Vulkan's loader
@@ -46,9 +55,10 @@ def no_display() -> Iterator[None]:
         os.environ.pop("XDG_RUNTIME_DIR", None)
 
 
-def schedule_settings() -> tuple[str | None, str | None]:
+def schedule_settings() -> tuple[str | None, str | None, str | None]:
     """All that changes what a graph becomes, as it stands in the environment: a cheap key."""
-    return os.environ.get("ANNEAL_MAX_BUFFERS"), os.environ.get("ANNEAL_FUSE")
+    seen = os.environ.get
+    return seen("ANNEAL_MAX_BUFFERS"), seen("ANNEAL_FUSE"), seen("ANNEAL_BEAM")
 
 
 def cache_folder() -> Path | None:

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anneal import config, errors
+from anneal.lowering import searches
 from anneal.lowering.limits import Limits
 from anneal.memo import Memo
 from anneal.profiling import profiled, record
@@ -85,6 +86,9 @@ class Device(Protocol):
     @property
     def limits(self) -> Limits: ...
 
+    @property
+    def driver(self) -> str: ...
+
     def holds(self, dtype: DType) -> bool: ...
 
     def upload(self, data: np.ndarray[Any, Any]) -> Any: ...
@@ -93,7 +97,8 @@ class Device(Protocol):
 
     def copy(self, storage: Any) -> Any: ...
 
-    def compile(self, graph: Graph, donate: frozenset[int], limits: Limits) -> Executable: ...
+    def compile(self, graph: Graph, donate: frozenset[int], limits: Limits,
+                beam: int = 0) -> Executable: ...  # fmt: skip
 
 
 class DeviceError(errors.AnnealError, RuntimeError):
@@ -120,7 +125,7 @@ class HostStorage:
 class Interpreter:
     """The definition of every op in NumPy, as a device."""
 
-    name = "interpreter"
+    name = driver = "interpreter"
     limits = Limits()
 
     def holds(self, dtype: DType) -> bool:
@@ -136,7 +141,8 @@ class Interpreter:
     def copy(self, storage: HostStorage) -> HostStorage:
         return HostStorage(storage.data)
 
-    def compile(self, graph: Graph, donate: frozenset[int], limits: Limits) -> Executable:
+    def compile(self, graph: Graph, donate: frozenset[int], limits: Limits,
+                beam: int = 0) -> Executable:  # fmt: skip
         from anneal.interpret import evaluate
         from anneal.uop.symbolic import simplify
 
@@ -171,7 +177,7 @@ _MOST_EXECUTABLES = 512  # a compiled kernel is some 0.3 MB
 
 _devices: dict[str, Device] = {}
 _opening = threading.RLock()
-_compiled: Memo[tuple[str, str, frozenset[int], Limits], Executable] = Memo(_MOST_EXECUTABLES)
+_compiled: Memo[tuple[str, str, frozenset[int], Limits, int], Executable] = Memo(_MOST_EXECUTABLES)
 
 
 def get(name: str) -> Device:
@@ -286,14 +292,20 @@ def forget_forked() -> None:
     _devices.pop("webgpu", None)
 
 
-def limits() -> Limits:
-    """The limits of the device in force, lowered by `ANNEAL_MAX_BUFFERS` and `ANNEAL_FUSE`."""
+def limits(opts: tuple[tuple[str, str], ...] = ()) -> Limits:
+    """The limits of the device in force, lowered by `ANNEAL_MAX_BUFFERS` and `ANNEAL_FUSE`; with
+    Opts by hand for a program."""
     own = current().limits
     most = config.max_buffers() or own.max_buffers
-    return replace(own, max_buffers=min(most, own.max_buffers), fuse=config.fuse())
+    return replace(own, max_buffers=min(most, own.max_buffers), fuse=config.fuse(), opts=opts)
 
 
-def target() -> tuple[str, str | None, str | None]:
+def known_limits(opts: tuple[tuple[str, str], ...] = ()) -> Limits:
+    """`limits` with what searches found for the device: what lowering goes by."""
+    return replace(limits(opts), found=searches.found(current().driver))
+
+
+def target() -> tuple[str | None, ...]:
     """What a graph is compiled for: a key that costs a microsecond or two."""
     return (current().name, *config.schedule_settings())
 
@@ -316,14 +328,16 @@ def read(storage: Any) -> np.ndarray[Any, Any]:
     return _home(storage).read(storage)
 
 
-def compile(graph: Graph, donate: frozenset[int]) -> Run:
-    """Compiles `graph` for the device in force, once for every structure."""
+def compile(graph: Graph, donate: frozenset[int],
+            opts: tuple[tuple[str, str], ...] = (), beam: int = 0) -> Run:  # fmt: skip
+    """Compiles `graph` for the device in force, once for every structure and Opts by hand; `beam`,
+    if it is not 0, is how wide it searches for those that nobody knows."""
     device = current()
-    bounds = limits()
-    key = (device.name, graph.key(), donate, bounds)
+    bounds = limits(opts)
+    key = (device.name, graph.key(), donate, bounds, beam)
     known = _compiled.find(key)
     if known is None:
-        known = _compiled.keep(key, device.compile(graph, donate, bounds))
+        known = _compiled.keep(key, device.compile(graph, donate, bounds, beam))
         count("graphs_compiled")
     return functools.partial(known, lines=Lines(graph))
 

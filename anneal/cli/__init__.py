@@ -126,14 +126,19 @@ def _parser() -> argparse.ArgumentParser:
         "  train mlp      train a network of three dense layers on handwritten digits\n"
         "  train conv     train a small convolutional network on them\n"
         "  doctor         what is installed, which device runs and why\n"
-        "  cache          where compiled plans are kept, how many, how large\n"
-        "  cache clear    forget them\n\n"
+        "  cache          where compiled plans and results of searches are kept, how many\n"
+        "  cache clear    forget the plans\n"
+        "  cache clear-searches\n"
+        "                 forget the results\n"
+        "  cache --export FILE.json, cache --import FILE.json\n"
+        "                 results of searches as a file, for other machines of the kind\n\n"
         "examples:\n"
         "  anneal train mlp --steps 500\n"
         "  anneal train --device webgpu conv --out digits.safetensors\n",
     )
     parser.add_argument("command", help="train, doctor or cache")
-    parser.add_argument("model", nargs="?", help="train: mlp or conv; cache: clear")
+    parser.add_argument("model", nargs="?",
+                        help="train: mlp or conv; cache: clear or clear-searches")  # fmt: skip
     parser.add_argument("--steps", type=_positive, help="training steps (mlp 1500, conv 400)")
     parser.add_argument("--batch", type=_positive, default=64, help="images a step (64)")
     parser.add_argument("--lr", type=_rate, default=2e-3, help="Adam's learning rate (0.002)")
@@ -144,5 +149,9 @@ def _parser() -> argparse.ArgumentParser:
                         help="images (n, 8, 8) and labels (n,)")  # fmt: skip
     parser.add_argument("--out", type=_given, metavar="FILE.safetensors",
                         help="where to save the parameters")  # fmt: skip
+    parser.add_argument("--export", type=_given, metavar="FILE.json",
+                        help="cache: where to write results of searches")  # fmt: skip
+    parser.add_argument("--import", type=_given, metavar="FILE.json", dest="imported",
+                        help="cache: where to read them from")  # fmt: skip
     parser.add_argument("--plain", action="store_true", help="lines of text, no progress bar")
     return parser

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from anneal.kernel.ir import Kernel
 from anneal.kernel.target import Target
 from anneal.rules._decompose import RULES as DRIVERS
@@ -20,7 +22,7 @@ def decompose(kernel: Kernel, target: Target) -> Kernel:
     (body,) = rewrite([body], RULES)
     if any(u.dtype is dtypes.bfloat16 for u in toposort([body])):
         body = _widened(body)
-    return Kernel(body, kernel.opts)
+    return replace(kernel, body=body)
 
 
 def _widened(body: UOp) -> UOp:

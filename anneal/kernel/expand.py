@@ -6,6 +6,8 @@ it is written, and without reductions over GRID and THREAD ranges.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from anneal.kernel.ir import (
     Kernel,
     argument,
@@ -77,6 +79,6 @@ def launches(kernel: Kernel, first: int | None = None) -> list[Kernel]:
     memory = argument(position, total.dtype, size)
     q = axis(size, f"{name_of(r)}.")
     whole = reduce(total.arg[0], load(memory, q), q)
-    made = Kernel(end(store(memory, r, total.src[0]), r), kernel.opts)
-    rest = Kernel(simplify(substitute([kernel.body], {total: whole}))[0], kernel.opts)
+    made = replace(kernel, body=end(store(memory, r, total.src[0]), r))
+    rest = replace(kernel, body=simplify(substitute([kernel.body], {total: whole}))[0])
     return [made, *launches(rest, position + 1)]

@@ -1,6 +1,6 @@
 """The kernel level: one scalar at a time, over named ranges. A kernel is a value.
 
-    Kernel(body, opts)                    an effect, and the Opts that made it what it is
+    Kernel(body, opts, name)              an effect, the Opts that shaped it, and what it is called
     RANGE(size; name, kind)               a counter; its kind says who counts: see KINDS
     ARG(size; position)                   a buffer that the kernel is given
     LOAD(memory, index[, gate, other])    an element; `other` where the gate is false
@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.symbolic import hi, simplify
-from anneal.uop.uop import Dim, UOp, const, dim_uop, rebuild, toposort
+from anneal.uop.uop import Dim, UOp, const, dim_uop, rebuild, structural_key, toposort
 
 # Who counts a range, outermost first. GRID: workgroups, or the chunks of work on a CPU. THREAD: the
 # threads of a CPU. LOCAL: the invocations of a workgroup. LOOP: an instruction stream. UNROLL: its
@@ -221,15 +221,22 @@ class Opt:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A loop nest over memory, and the Opts that shaped it. Printing shows it as code."""
+    """A loop nest over memory, and the Opts that shaped it; a name, which those leave as it is.
+    Printing shows it as code."""
 
     body: UOp
     opts: tuple[Opt, ...] = ()
+    name: str = ""
 
     @functools.cached_property
     def nodes(self) -> tuple[UOp, ...]:
         """Every node, sources first."""
         return tuple(toposort([self.body]))
+
+    @functools.cached_property
+    def key(self) -> str:
+        """A digest of its structure, equal across processes."""
+        return structural_key([self.body])
 
     @property
     def reduces(self) -> bool:

@@ -21,8 +21,11 @@ Opts prints as one line and can be given by hand:
 
 from __future__ import annotations
 
+import inspect
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from anneal.kernel.ir import (
     BINDERS,
@@ -71,9 +74,29 @@ def parse(text: str) -> tuple[Opt, ...]:
             known = ", ".join(_TABLE)
             raise ValueError(f"expected Opts such as SPLIT(i, 8), of {known}; got {text!r}")
         words = [w.strip() for w in inside.split(",")]
-        found.append(Opt(name.strip(), tuple(int(w) if w.isdigit() else w for w in words)))
+        args = tuple([int(w) if re.fullmatch("[0-9]{1,9}", w) else w for w in words])
+        found.append(Opt(name.strip(), args))
+        form = _form(found[-1].name)
+        if not _has_form(args, form):
+            raise ValueError(f"expected {found[-1].name}({', '.join(form)}), got {found[-1]}")
         rest = rest.strip()
     return tuple(found)
+
+
+def _form(name: str) -> list[str]:
+    """What an Opt takes, as its function says: ranges and numbers."""
+    own = list(inspect.signature(_TABLE[name]).parameters.values())[1:]
+    form = ["number" if p.annotation == "int" else "range" for p in own]
+    return [*form, "..."] if own[-1].kind is inspect.Parameter.VAR_POSITIONAL else form
+
+
+def _has_form(args: Sequence[str | int], form: list[str]) -> bool:
+    many = form[-1] == "..."
+    form = [*form[:-1], *["range"] * (len(args) - len(form) + 1)] if many else form
+    return len(args) == len(form) and all(
+        isinstance(a, int) if what == "number" else isinstance(a, str) and a != ""
+        for a, what in zip(args, form, strict=True)
+    )
 
 
 def apply(kernel: Kernel, opts: Sequence[Opt], target: Target) -> Kernel:
@@ -86,7 +109,7 @@ def apply(kernel: Kernel, opts: Sequence[Opt], target: Target) -> Kernel:
             if free(body):
                 names = ", ".join(sorted(map(name_of, free(body))))
                 raise Refused(f"{names} would be bound by nothing")
-            made = Kernel(body, (*kernel.opts, opt))
+            made = replace(kernel, body=body, opts=(*kernel.opts, opt))
             problem = check_kinds(made, target)
             if problem is not None:
                 raise Refused(problem)

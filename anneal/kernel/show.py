@@ -39,7 +39,8 @@ def show_kernel(kernel: Kernel) -> str:
         for p in kernel.params
     )
     opts = f"  {' '.join(map(str, kernel.opts))}" if kernel.opts else ""
-    return "\n".join([f"kernel({params}){opts}", *_Printer(kernel).lines()])
+    name = f" {kernel.name}" if kernel.name else ""
+    return "\n".join([f"kernel{name}({params}){opts}", *_Printer(kernel).lines()])
 
 
 def _text(u: UOp) -> str:

@@ -431,6 +431,12 @@ def local_axes(kernel: Kernel) -> dict[UOp, int]:
     return axes
 
 
+def operations(kernel: Kernel) -> int:
+    """How many nodes there are once UNROLL ranges are written out."""
+    return sum(math.prod(count_of(r) or 1 for r in free(u) if kind_of(r) == "unroll")
+               for u in kernel.nodes)  # fmt: skip
+
+
 def _elements(s: UOp) -> int:
     return int(size_of(s).arg)
 

@@ -16,13 +16,13 @@ from anneal.device import DeviceError, Donation, HostStorage, read
 from anneal.interpret import numpy_dtype
 from anneal.kernel.target import CPU as CPU_TARGET
 from anneal.llvm.runtime import CompileError, Function, Launches, Runtime
-from anneal.lowering import cache
 from anneal.lowering.limits import Limits
-from anneal.lowering.plan import Plan, Slot, lower
+from anneal.lowering.plan import Plan, Slot
 from anneal.memo import Memo
 from anneal.profiling import profiled, record
 from anneal.provenance import Lines
 from anneal.stats import count
+from anneal.tuning import plan_of
 from anneal.uop import dtypes, ops
 from anneal.uop.call import all_nodes
 from anneal.uop.dtypes import DType
@@ -81,17 +81,21 @@ class CPU:
         count("kernels_compiled")
         return made
 
-    def compile(self, graph: Graph, donate: frozenset[int], limits: Limits) -> Loaded:
+    @property
+    def driver(self) -> str:
+        """What it is, and how many threads it has."""
+        return self.runtime.describe()
+
+    def load(self, plan: Plan) -> Loaded:
+        return Loaded(self, plan)
+
+    def compile(self, graph: Graph, donate: frozenset[int], limits: Limits,
+                beam: int = 0) -> Loaded:  # fmt: skip
         for u in all_nodes(graph):
             if u.op is not ops.CALL and not self.holds(u.dtype):
                 raise TypeError(f"cpu has no {u.dtype}: cast with x.astype(...), or run on the "
                                 "interpreter (ANNEAL_DEVICE=interpreter)")  # fmt: skip
-        key = cache.key_of(graph, limits, sorted(donate))
-        plan = cache.load(graph, key)
-        if plan is None:
-            plan = lower(graph, limits, donate)
-            cache.store(key, plan)
-        return Loaded(self, plan)
+        return Loaded(self, plan_of(self, graph, donate, limits, beam))
 
 
 class Loaded:

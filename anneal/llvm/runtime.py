@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 # Pauses of a worker before it leaves native code: some 50 microseconds, less than waking costs.
@@ -200,6 +201,13 @@ class Runtime:
         self.workers: list[_Worker] = []
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._begin_anew)
+
+    def describe(self) -> str:
+        """The processor, its features by a digest, LLVM, and the threads."""
+        version = ".".join(map(str, self.llvm.llvm_version_info))
+        features = blake2b(self.features.encode(), digest_size=3).hexdigest()
+        name = self.llvm.get_host_cpu_name()
+        return f"cpu {name} ({features}), LLVM {version}, {self.threads} threads"
 
     def _pause(self) -> dict[str, str]:
         if self.triple.startswith(("x86_64", "i686", "amd64")):

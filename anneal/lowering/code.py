@@ -6,8 +6,9 @@ kernels, shaped by the target's heuristic and written by its renderer.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,11 +19,13 @@ from anneal.kernel.heuristic import Choices, for_cpu, for_webgpu
 from anneal.kernel.ir import Kernel as Nest
 from anneal.kernel.ir import kind_of
 from anneal.kernel.linearize import linearize, trips
+from anneal.kernel.opts import Refused, parse
 from anneal.kernel.spec import check_limits, iterations, verify
 from anneal.kernel.target import Target
 from anneal.llvm import render as native
 from anneal.lowering.cost import item_bytes, kernel_flops
 from anneal.lowering.kernels import Guarded
+from anneal.lowering.limits import Limits, called
 from anneal.lowering.nests import kernels_of
 from anneal.lowering.passes import Observer, observed
 from anneal.memo import Memo
@@ -49,9 +52,21 @@ class Param:
 
 
 @dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A loop nest as text, and how it took shape: `key` is that of the nest before any Opt, `asked`
+    the Opts that were asked for, if they were, and `reasons` the Opts in order, each with the
+    reason."""
+
+    key: str
+    asked: str | None
+    text: str
+    reasons: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Kernel:
     """Code for the device. `grid` counts workgroups, or the chunks that threads share, `workgroup`
-    invocations in one. `scratch`: bytes that each thread needs; `nest`: its loops, as text."""
+    invocations in one. `scratch`: bytes that each thread needs; `nests`: its loops."""
 
     name: str
     source: str
@@ -60,7 +75,7 @@ class Kernel:
     params: tuple[Param, ...]
     flops: int = 0
     scratch: int = 0
-    nest: str = ""
+    nests: tuple[Scheduled, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -80,11 +95,11 @@ class Kernel:
 
 # A kernel, and what it binds: positions among the params of the schedule's, and beyond.
 _Bound = tuple[Kernel, tuple[int, ...]]
-_Key = tuple[str, tuple[tuple[int, ...], ...], tuple[Param, ...], Target]
+_Key = tuple[str, tuple[tuple[int, ...], ...], tuple[Param, ...], Target, Hashable]
 _written: Memo[_Key, tuple[_Bound, ...]] = Memo(2048)
 
 
-def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], target: Target,
+def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], limits: Limits,
                 observe: Observer | None = None) -> tuple[_Bound, ...]:  # fmt: skip
     """The device's kernels for jobs of the scheduler that do not wait for each other, written once
     for every structure: one, if it can be."""
@@ -92,23 +107,36 @@ def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], target: Target,
     conditions = [p.condition for _, parts in jobs for p in parts if p.condition is not None]
     text = structural_key([*(r for grid, _ in jobs for r in grid), *conditions, *statements])
     counts = tuple([(len(grid), *(len(p.statements) for p in parts)) for grid, parts in jobs])
-    key = text, counts, params, target
+    key = text, counts, params, limits.target, (limits.opts, limits.found)
     known = _written.find(key)
     if known is not None and observe is None:
         return known
     count("kernels_rendered")
-    steps = _passes(jobs, len(params), target, observe)
+    steps, choices = _passes(jobs, len(params), limits, observe)
+    flops = sum(kernel_flops(parts) for _, parts in jobs)
+    made = _written_kernels(steps, choices, limits, text, flops, observe)
+    return _written.keep(key, made)
+
+
+def kernels_of_nest(c: Choices, limits: Limits) -> tuple[_Bound, ...]:
+    """The device's kernels for one nest in shape. Raises Unfit."""
+    nest = c.kernel
+    return _written_kernels([launches(nest)], {nest.name: c}, limits, nest.key, 0, None)
+
+
+def _written_kernels(steps: list[list[Nest]], choices: Mapping[str, Choices], limits: Limits,
+                     text: str, flops: int, observe: Observer | None
+                     ) -> tuple[_Bound, ...]:  # fmt: skip
     for nest in (nest for step in steps for nest in step):
         if config.verify():
             verify(nest)
-        if (problem := _problem(nest, target)) is not None:
+        if (problem := _problem(nest, limits.target)) is not None:
             raise Unfit(f"needs {problem}")
 
     def write(steps: list[list[Nest]]) -> list[_Text]:
         """Kernels as a device's code: rules/kernel.upat, instructions, text."""
-        return _TARGETS[target.name][1](steps, target)
+        return _TARGETS[limits.target.name][1](steps, limits.target)
 
-    flops = sum(kernel_flops(parts) for _, parts in jobs)
     made = []
     for n, launch in enumerate(observed(observe, write, steps)):
         reduces = any(nest.reduces for nest in launch.nests)
@@ -118,9 +146,48 @@ def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], target: Target,
                  for nest in launch.nests for u in nest.params}  # fmt: skip
         kernel = Kernel(f"{'r' if reduces else 'e'}_{text[:6]}_{n}", launch.source, launch.grid,
                         launch.workgroup, tuple([bound[i] for i in launch.binds]),
-                        0 if n else flops, launch.scratch, "\n".join(map(str, launch.nests)))
+                        0 if n else flops, launch.scratch,
+                        tuple([_scheduled(nest, choices[nest.name], limits)
+                               for nest in launch.nests]))
         made.append((kernel, launch.binds))
-    return _written.keep(key, tuple(made))
+    return tuple(made)
+
+
+def _scheduled(nest: Nest, c: Choices, limits: Limits) -> Scheduled:
+    key = c.given.key
+    return Scheduled(key, limits.asked(key), str(nest), c.explained())
+
+
+def _shaped(nest: Nest, limits: Limits) -> Choices:
+    """The nest in the shape that is asked for, else in the one that the heuristic chooses."""
+    by_hand, found = limits.by_hand(nest.key), limits.found.lines.get(nest.key)
+    if by_hand is not None:
+        try:
+            return _given(nest, by_hand, "given by hand", limits.target)
+        except Refused as e:
+            raise Unfit(f"has opts that kernel {nest.name} refuses: {e}") from None
+    if found is not None:
+        with contextlib.suppress(Refused):  # another machine's word
+            return _given(nest, found, "found by a search", limits.target)
+    return heuristic(nest, limits.target)
+
+
+def heuristic(nest: Nest, target: Target) -> Choices:
+    """The nest in the shape that the target's heuristic chooses."""
+    return _TARGETS[target.name][0](nest, target)
+
+
+def _given(nest: Nest, line: str, why: str, target: Target) -> Choices:
+    """The nest shaped by a line of Opts. Refused where the nest or the target refuses it."""
+    c = Choices(nest, target)
+    try:
+        c.give(why, parse(line))
+    except ValueError as e:
+        raise Refused(str(e)) from None
+    for one in launches(c.kernel):
+        if (problem := _problem(one, target)) is not None:
+            raise Refused(problem)
+    return c
 
 
 def _problem(nest: Nest, target: Target) -> str | None:
@@ -134,17 +201,22 @@ def _problem(nest: Nest, target: Target) -> str | None:
     return f"{loops} iterations of an invocation; {target.name} ends them at {target.max_loop}"
 
 
-def _passes(jobs: Sequence[Job], count: int, target: Target,
-            observe: Observer | None) -> list[list[Nest]]:  # fmt: skip
-    """From jobs to kernels in shape, for each nest those that run one after another."""
+def _passes(jobs: Sequence[Job], count: int, limits: Limits,
+            observe: Observer | None
+            ) -> tuple[list[list[Nest]], dict[str, Choices]]:  # fmt: skip
+    """From jobs to kernels in shape, for each nest those that run one after another; what was
+    chosen for each, by name."""
+    choices: dict[str, Choices] = {}
 
     def nest(jobs: Sequence[Job]) -> list[Nest]:
         """Statements as kernels: loop nests over named ranges."""
-        return [made for grid, parts in jobs for made in kernels_of(grid, parts)]
+        nests = [made for grid, parts in jobs for made in kernels_of(grid, parts)]
+        return [replace(one, name=called(one.key)) for one in nests]
 
     def shape(nests: list[Nest]) -> list[Nest]:
         """Opts: tiles, vectors, threads, workgroups."""
-        return [_TARGETS[target.name][0](one, target).kernel for one in nests]
+        choices.update({one.name: _shaped(one, limits) for one in nests})
+        return [choices[one.name].kernel for one in nests]
 
     def cut(nests: list[Nest]) -> list[list[Nest]]:
         """What all threads or workgroups must have finished is a launch of its own."""
@@ -156,7 +228,7 @@ def _passes(jobs: Sequence[Job], count: int, target: Target,
         return steps
 
     nests = observed(observe, nest, jobs)
-    return observed(observe, cut, observed(observe, shape, nests))
+    return observed(observe, cut, observed(observe, shape, nests)), choices
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from anneal.kernel.target import SOFTWARE, Target
 
@@ -13,15 +13,44 @@ from anneal.kernel.target import SOFTWARE, Target
 MOST_ITERATIONS = 60_000
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Lines of Opts that searches found, by the key of the nest. What is found later is another
+    one, and equal to itself alone."""
+
+    lines: Mapping[str, str]
+
+
+NOTHING = Found({})
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What bounds a program: storage buffers that a kernel may bind, bytes of one binding; whether
-    operations are fused at all; and what its kernels are shaped and written for."""
+    operations are fused at all; what its kernels are shaped and written for; `opts` by hand, a
+    line for the name of each nest that they shape; and those that searches found."""
 
     max_buffers: int = 8
     max_binding_bytes: int = 128 << 20
     fuse: bool = True
     target: Target = SOFTWARE
+    opts: tuple[tuple[str, str], ...] = ()
+    found: Found = field(default=NOTHING, repr=False)
+
+    def by_hand(self, key: str) -> str | None:
+        """The Opts that were given for a nest of this key."""
+        return next((line for name, line in self.opts if name == called(key)), None)
+
+    def asked(self, key: str) -> str | None:
+        """The Opts that are asked for a nest of this key, by hand or by what was found; None where
+        a heuristic chooses them."""
+        line = self.by_hand(key)
+        return self.found.lines.get(key) if line is None else line
+
+
+def called(key: str) -> str:
+    """The name of a nest of this key."""
+    return key[:6]
 
 
 def trips(sizes: Iterable[int]) -> int:

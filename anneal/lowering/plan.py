@@ -17,7 +17,7 @@ from anneal.errors import LoweringError
 from anneal.lowering.code import Job, Kernel, Param, Unfit, kernels_for
 from anneal.lowering.cost import item_bytes, kernel_flops
 from anneal.lowering.kernels import Guarded
-from anneal.lowering.limits import Limits
+from anneal.lowering.limits import Limits, called
 from anneal.lowering.passes import Lowering, Observer, observed
 from anneal.lowering.rangeify import points
 from anneal.lowering.schedule import Body, bodies
@@ -77,7 +77,20 @@ def lower(graph: Graph, limits: Limits, donate: frozenset[int],
     if config.verify():
         verify([s for k in kernels for s in k.statements], "kernel")
     count("schedules")
-    return _plan(graph, outputs, kernels, donate, stored, places, limits, observe)
+    plan = _plan(graph, outputs, kernels, donate, stored, places, limits, observe)
+    _check_names(plan, limits)
+    return plan
+
+
+def _check_names(plan: Plan, limits: Limits) -> None:
+    """LoweringError for opts of kernels that the program does not have."""
+    known = {called(s.key): None for launch in plan.launches for s in launch.kernel.nests}
+    unknown = [name for name, _ in limits.opts if name not in known]
+    if unknown:
+        raise LoweringError(
+            f"opts name kernel {', '.join(unknown)}, which the program does not have; it has "
+            f'{", ".join(known) or "none"}: see jit(f, ...).lower(...).as_text("nests")'
+        )
 
 
 def _plan(graph: Graph, outputs: Sequence[UOp], kernels: Sequence[Body],
@@ -338,7 +351,7 @@ def _launches(group: Sequence[Body], slots: list[Slot], slot_of: dict[UOp, int],
         raise Unfit(f"binds {len(nodes)} buffers; the device allows {limits.max_buffers}")
     launched = []
     jobs = [_job(k, place) for k in group]
-    for kernel, binds in kernels_for(jobs, params, limits.target, observe):
+    for kernel, binds in kernels_for(jobs, params, limits, observe):
         for position, p in zip(binds, kernel.params, strict=True):
             if position not in args:  # what one launch leaves for the next
                 args[position] = _temporary(slots, [], -(-p.size * item_bytes(p.dtype) // 4))

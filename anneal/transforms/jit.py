@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from anneal import errors, tree
+from anneal import config, errors, tree
 from anneal.array import Array, realize
 from anneal.interrupts import raise_soon
 from anneal.numpy.axes import integers
@@ -81,12 +82,13 @@ class Jitted:
 
     def __init__(
         self, fn: Callable[..., Any], static: frozenset[int], static_names: frozenset[str],
-        donate: frozenset[int], donate_names: frozenset[str],
+        donate: frozenset[int], donate_names: frozenset[str], opts: tuple[tuple[str, str], ...],
     ) -> None:  # fmt: skip
         functools.update_wrapper(self, fn)
         self._fn = fn
         self._static, self._static_names = static, static_names
         self._donate, self._donate_names = donate, donate_names
+        self._opts = opts
         self._plain = not static and not static_names
         self._signatures: dict[Any, Compiled] = {}
         self._last: list[tuple[str, str]] = []
@@ -123,7 +125,7 @@ class Jitted:
         """What a call with these arguments would run, without running it."""
         arrays, key = self._signature(args, kwargs)
         found = self._known(key) or self._trace(args, kwargs, arrays, key)
-        return Lowered(found.graph, found.donated, trace.name_of(self._fn))
+        return Lowered(found.graph, found.donated, trace.name_of(self._fn), self._opts)
 
     def clear_cache(self) -> None:
         """Forgets all signatures; the next call traces."""
@@ -194,7 +196,7 @@ class Jitted:
         donated = frozenset(self._donated(args, kwargs))
         weak = zip(traced.graph.outputs, traced.out_weak, strict=True)
         outputs = tuple([(u.dtype, u.shape, w) for u, w in weak])
-        run = None if is_part else _lazily(graph, donated)
+        run = None if is_part else _lazily(graph, donated, self._opts)
         found = Compiled(graph, tuple(captured), donated, traced.out_tree, outputs, run,
                          traced.first if is_part else 0)
         if not is_part:  # otherwise the next enclosing trace has other PARAMs
@@ -284,7 +286,7 @@ def _buffers(arrays: Sequence[Array]) -> list[UOp]:
     return [scalar_buffer(u) if (u := x.node()).op is ops.CONST else u for x in arrays]
 
 
-def _lazily(graph: Graph, donated: frozenset[int]) -> Run:
+def _lazily(graph: Graph, donated: frozenset[int], opts: tuple[tuple[str, str], ...]) -> Run:
     """Compiles at the first run, so that `lower` and inlining need no device."""
     executables: dict[Any, Run] = {}
 
@@ -294,7 +296,8 @@ def _lazily(graph: Graph, donated: frozenset[int]) -> Run:
         target = device.target()
         executable = executables.get(target)
         if executable is None:
-            executable = executables[target] = device.compile(graph, donated)
+            executable = device.compile(graph, donated, opts, config.beam())
+            executables[target] = executable
         return executable(inputs, donation)
 
     return run
@@ -361,6 +364,7 @@ def jit(
     static_argnames: str | Iterable[str] | None = None,
     donate_argnums: int | Iterable[int] | None = None,
     donate_argnames: str | Iterable[str] | None = None,
+    opts: Mapping[str, str] | None = None,
 ) -> Jitted: ...
 
 
@@ -371,6 +375,7 @@ def jit(
     static_argnames: str | Iterable[str] | None = None,
     donate_argnums: int | Iterable[int] | None = None,
     donate_argnames: str | Iterable[str] | None = None,
+    opts: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., Any]], Jitted]: ...
 
 
@@ -381,22 +386,33 @@ def jit(
     static_argnames: str | Iterable[str] | None = None,
     donate_argnums: int | Iterable[int] | None = None,
     donate_argnames: str | Iterable[str] | None = None,
+    opts: Mapping[str, str] | None = None,
 ) -> Any:
     """`fun` compiled: traced at its first call with a signature, run as kernels ever after.
 
     `fun` must be pure. Static arguments are Python values that the trace may branch on; a new value
     is a new trace. The memory of donated arguments is reused for results, and the arrays that were
-    passed are deleted. Without `fun` a decorator.
+    passed are deleted. `opts` are Opts by hand: for names of kernels the lines that shape them, in
+    place of what the heuristic would choose; `lower(...).as_text("nests")` shows names and ranges.
+    What a kernel refuses is a LoweringError, when it is compiled; those of a function that is
+    inlined in another are not looked at. Without `fun` a decorator.
 
     >>> import anneal
     >>> double = anneal.jit(lambda x: 2 * x)
     >>> float(double(4.0))
     8.0
+
+    >>> import anneal.numpy as anp
+    >>> print(anneal.jit(lambda x: 2 * x).lower(anp.ones(64)).as_text("nests"))
+    kernel 51484f(write a0: float32[64], read a1: float32[64])
+      loop g0 < 64:
+        a0[g0] = (2.0 * a1[g0])
+    >>> double = anneal.jit(lambda x: 2 * x, opts={"51484f": "SPLIT(g0, 4) VECTOR(g0%4)"})
     """
     if fun is None:
         return functools.partial(
             jit, static_argnums=static_argnums, static_argnames=static_argnames,
-            donate_argnums=donate_argnums, donate_argnames=donate_argnames,
+            donate_argnums=donate_argnums, donate_argnames=donate_argnames, opts=opts,
         )  # fmt: skip
     if not callable(fun):
         raise TypeError(f"jit expects a function, got {type(fun).__name__}: {fun!r}")
@@ -404,7 +420,30 @@ def jit(
     donate, donate_names = marked_arguments(fun, donate_argnums, donate_argnames, "donate")
     if static & donate or static_names & donate_names:
         raise ValueError(f"an argument of {trace.name_of(fun)} cannot be static and donated")
-    return Jitted(fun, static, static_names, donate, donate_names)
+    return Jitted(fun, static, static_names, donate, donate_names, _opts_by_name(opts))
+
+
+def _opts_by_name(opts: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    """`opts`, checked as far as that goes without kernels."""
+    if opts is None:
+        return ()
+    from anneal.kernel.opts import parse
+
+    if not isinstance(opts, Mapping):
+        raise TypeError("opts of jit: expected a mapping from names of kernels to lines of Opts, "
+                        f"got {type(opts).__name__}")  # fmt: skip
+    for name, line in opts.items():
+        if not isinstance(name, str) or not re.fullmatch("[0-9a-f]{6}", name):
+            raise ValueError(f"opts of jit: expected names of kernels as as_text(\"nests\") shows "
+                             f"them, six digits such as '51484f', got {name!r}")  # fmt: skip
+        if not isinstance(line, str):
+            raise TypeError(f"opts[{name!r}] of jit: expected a line of Opts such as "
+                            f"'SPLIT(i, 8) VECTOR(i%8)', got {type(line).__name__}")  # fmt: skip
+        try:
+            parse(line)
+        except ValueError as e:
+            raise ValueError(f"opts[{name!r}] of jit: {e}") from None
+    return tuple(sorted(opts.items()))
 
 
 Static = tuple[tuple[int | str, type, Any], ...]

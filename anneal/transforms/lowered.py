@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from anneal.provenance import Lines
 from anneal.uop.uop import Graph, Origin
+
+if TYPE_CHECKING:
+    from anneal.lowering.limits import Limits
+    from anneal.lowering.passes import Step
 
 
 class Lowered:
     """A traced graph, and the kernels that it becomes on the device that was in force."""
 
-    def __init__(self, graph: Graph, donated: frozenset[int], name: str) -> None:
+    def __init__(self, graph: Graph, donated: frozenset[int], name: str,
+                 opts: tuple[tuple[str, str], ...] = ()) -> None:  # fmt: skip
         from anneal import device
 
         self.graph = graph
-        self._limits = device.limits()
+        self._limits = device.known_limits(opts)
         self.name = name
         self._donated = donated
 
@@ -31,13 +37,13 @@ class Lowered:
 
         return lower(self.graph, self._limits, self._donated)
 
-    def _passes(self) -> str:
-        from anneal.lowering.passes import Step, table
+    def _steps(self, limits: Limits) -> list[Step]:
+        """The passes that lower it."""
         from anneal.lowering.plan import lower
 
         steps: list[Step] = []
-        lower(self.graph, self._limits, self._donated, steps.append)
-        return table(steps)
+        lower(self.graph, limits, self._donated, steps.append)
+        return steps
 
     @property
     def kernels(self) -> tuple[Any, ...]:
@@ -75,19 +81,27 @@ class Lowered:
 
     def as_text(self, what: str = "graph") -> str:
         """The program as text: its "graph"; the "passes" that lower it, with the nodes that each
-        leaves, the rules that fired and milliseconds; its "kernels", each with the lines of Python
-        that it computes, the reason for every buffer that it writes, its loops and the Opts that
-        shaped them; or their "source"."""
+        leaves, the rules that fired and milliseconds; its "nests", the loops of kernels before any
+        Opt, whose names and ranges `jit`'s `opts` go by; its "kernels", each with the lines of
+        Python that it computes, the reason for every buffer that it writes, its loops by name, and
+        the Opts that shaped them with their reasons; or their "source"."""
         if what == "graph":
             return repr(self.graph)
         if what == "kernels":
             lines = Lines(self.graph)
             return "\n".join([_kernel_text(x, lines.of(x.made)) for x in self.plan.launches])
         if what == "passes":
-            return self._passes()
+            from anneal.lowering.passes import table
+
+            return table(self._steps(self._limits))
+        if what == "nests":
+            steps = self._steps(replace(self._limits, opts=()))
+            nests = [nest for step in steps if step.name == "nest" for nest in step.after]
+            return "\n".join(dict.fromkeys(map(str, nests)))
         if what == "source":
             return "\n\n".join([k.source for k in self.kernels])
-        raise ValueError(f'as_text knows "graph", "passes", "kernels" and "source", not {what!r}')
+        raise ValueError(f'as_text knows "graph", "passes", "nests", "kernels" and "source", '
+                         f"not {what!r}")  # fmt: skip
 
 
 def _kernel_text(launch: Any, origins: Sequence[Origin]) -> str:
@@ -99,7 +113,9 @@ def _kernel_text(launch: Any, origins: Sequence[Origin]) -> str:
     lines += [f"    writes buffer {slot}: {why}"
               for slot, why in zip(written, launch.reasons, strict=False)]  # fmt: skip
     lines += [f"    {phase}: {places}" for phase, places in _by_phase(origins)]
-    lines += [f"    {line}" for line in k.nest.splitlines()]
+    for nest in k.nests:
+        lines += [f"    {line}" for line in nest.text.splitlines()]
+        lines += [f"    {opts}: {why}" for opts, why in nest.reasons]
     return "\n".join(lines)
 
 

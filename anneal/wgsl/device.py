@@ -19,15 +19,15 @@ from anneal import config
 from anneal.device import DeviceError, Donation, forget_forked, read
 from anneal.interrupts import Apart
 from anneal.kernel.target import SOFTWARE, WEBGPU
-from anneal.lowering import cache
 from anneal.lowering.code import Kernel
 from anneal.lowering.cost import item_bytes
 from anneal.lowering.limits import Limits
-from anneal.lowering.plan import Launch, Plan, Slot, lower
+from anneal.lowering.plan import Launch, Plan, Slot
 from anneal.memo import Memo
 from anneal.profiling import profiled, record
 from anneal.provenance import Lines
 from anneal.stats import count, gauge
+from anneal.tuning import plan_of
 from anneal.uop import dtypes
 from anneal.uop.dtypes import DType
 from anneal.uop.uop import Graph
@@ -162,7 +162,7 @@ class WebGPU:
 
     def __init__(self, adapter: Any) -> None:
         features = [f for f in ("shader-f16", "timestamp-query") if f in adapter.features]
-        own = adapter.limits
+        own, self.info = adapter.limits, adapter.info
         wanted = {k: own[k] for k in ("max-storage-buffers-per-shader-stage", "max-buffer-size",
                                       "max-storage-buffer-binding-size") if k in own}
         from wgpu.backends.wgpu_native import ffi, lib
@@ -354,12 +354,18 @@ class WebGPU:
         count("pipelines")
         return made
 
-    def compile(self, graph: Graph, donate: frozenset[int], limits: Limits) -> Loaded:
-        key = cache.key_of(graph, limits, sorted(donate))
-        plan = cache.load(graph, key)
-        if plan is None:
-            plan = lower(graph, limits, donate)
-            cache.store(key, plan)
+    @property
+    def driver(self) -> str:
+        """The adapter, and its driver."""
+        return f"webgpu {self.info['device']}, {self.info['description']}"
+
+    def load(self, plan: Plan) -> Loaded:
+        with self.lock:
+            return Loaded(self, plan)
+
+    def compile(self, graph: Graph, donate: frozenset[int], limits: Limits,
+                beam: int = 0) -> Loaded:  # fmt: skip
+        plan = plan_of(self, graph, donate, limits, beam)
         with self.lock:
             return Loaded(self, plan, Lines(graph))
 

@@ -87,8 +87,9 @@ def test_schedule(name: str, where: str, request: pytest.FixtureRequest,
     target = TARGETS[where]
     graph, data = graph_of(function, args)
     plan = lower(graph, Limits(32, target=target), frozenset())
-    text = "\n".join([f"grid {k.grid} workgroup {k.workgroup}\n{k.nest}\n"
-                      for k in (launch.kernel for launch in plan.launches)])  # fmt: skip
+    text = ""
+    for k in (launch.kernel for launch in plan.launches):
+        text += "\n".join([f"grid {k.grid} workgroup {k.workgroup}", *[n.text for n in k.nests], ""])
     path = FOLDER / where / f"{name}.txt"
     if request.config.getoption("--update-goldens"):
         path.parent.mkdir(parents=True, exist_ok=True)

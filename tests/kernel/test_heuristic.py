@@ -59,6 +59,19 @@ def test_kernels_mean_the_same(target: Target, seed: int) -> None:
         check(name, choices.kernel, got, case.expected)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_every_opt_has_its_reason(target: Target, seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(15):
+        _, case = random_case(rng)
+        for choices in (for_webgpu(case.kernel, target), for_cpu(case.kernel, CPU)):
+            assert tuple(opt for opt, _ in choices.reasons) == choices.kernel.opts
+            lines = choices.explained()
+            assert " ".join(line for line, _ in lines) == " ".join(map(str, choices.kernel.opts))
+            assert all(why for _, why in lines)
+            assert choices.given is case.kernel
+
+
 @pytest.mark.parametrize("p", small(), ids=lambda p: p.name)
 def test_programs(target: Target, p: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     graph, data = graph_of(p.function, p.args)
@@ -103,12 +116,12 @@ def test_what_loops_over_a_row_compute_alike_is_kept() -> None:
     x = np.random.default_rng(0).standard_normal((37, 211)).astype(np.float32)
     with anneal.default_device("cpu"):
         (kernel,) = anneal.jit(anneal.nn.softmax).lower(x).kernels
-        assert "KEEP(r1)" in kernel.nest
-        assert kernel.nest.count("exp(") == 1
+        assert "KEEP(r1)" in kernel.nests[0].text
+        assert kernel.nests[0].text.count("exp(") == 1
         (kernel,) = anneal.jit(lambda x: anneal.nn.softmax(x, axis=0)).lower(x).kernels
-        assert "KEEP" not in kernel.nest  # not side by side
+        assert "KEEP" not in kernel.nests[0].text  # not side by side
         (kernel,) = anneal.jit(anneal.nn.log_softmax).lower(x).kernels
-        assert "KEEP" not in kernel.nest  # one loop computes exponentials
+        assert "KEEP" not in kernel.nests[0].text  # one loop computes exponentials
 
 
 def test_a_row_is_shared_where_it_is_long() -> None:

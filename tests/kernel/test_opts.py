@@ -227,3 +227,16 @@ def test_ranges_of_their_own_have_names_of_their_own() -> None:
     kernel = apply(Kernel(body), parse("APART(r)"), CPU)
     verify(kernel)
     assert sorted(map(name_of, kernel.ranges)) == ["r.0", "r.1", "r.2"]
+
+
+def test_a_reduction_is_in_no_loop_over_its_own_range() -> None:
+    i, k = axis(6, "i"), axis(8, "k")
+    y, x = argument(0, dtypes.float32, 48), argument(1, dtypes.float32, 48)
+    row = load(x, i * 8 + k)
+    rows = Kernel(end(store(y, i * 8 + k, row / reduce("add", row, k)), i, k))
+    with pytest.raises(Refused, match="k would be counted inside of itself"):
+        apply(rows, parse("REORDER(k, i)"), CPU)
+    with pytest.raises(Refused, match="k/4 would be counted inside of itself"):
+        apply(rows, parse("SPLIT(k, 4) REORDER(k/4, i, k%4)"), CPU)
+    assert apply(rows, parse("SPLIT(k, 4) REORDER(i, k%4, k/4)"), CPU)
+    assert apply(rows, parse("SPLIT(k, 4) GROUP(k%4) VECTOR(k%4) SPLIT(i, 2) UNROLL(i%2)"), CPU)

@@ -31,7 +31,7 @@ def sources(f: Any, *shapes: tuple[int, ...]) -> list[str]:
     """The loop nests of `f` on float32 arguments of these shapes."""
     lowered = anneal.jit(f).lower(*[np.zeros(s, np.float32) for s in shapes])
     plan = lower(lowered.graph, Limits(32, target=CPU), frozenset())
-    return [launch.kernel.nest for launch in plan.launches]
+    return [nest.text for launch in plan.launches for nest in launch.kernel.nests]
 
 
 def divisions(kernels: list[str]) -> list[str]:

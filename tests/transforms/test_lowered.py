@@ -63,6 +63,20 @@ def test_text_of_kernels_tells_lines_and_reasons() -> None:
     assert "a result" in text
 
 
+@pytest.mark.parametrize("where", ["cpu", "webgpu"])
+def test_text_of_kernels_gives_every_opt_its_reason(where: str) -> None:
+    with anneal.default_device(where):
+        lowered = anneal.jit(lambda x, w: x @ w).lower(np.zeros((64, 64), "f"),
+                                                       np.zeros((64, 64), "f"))  # fmt: skip
+        (nest,) = lowered.kernels[0].nests
+        lines = [line.strip() for line in lowered.as_text("kernels").splitlines()]
+    header = next(line for line in lines if line.startswith("kernel "))
+    assert header.startswith(f"kernel {nest.key[:6]}(")
+    assert header.endswith(") " + " ".join(["", *[opts for opts, _ in nest.reasons]]))
+    assert len(nest.reasons) >= 2
+    assert lines[-len(nest.reasons) :] == [f"{opts}: {why}" for opts, why in nest.reasons]
+
+
 def test_backward_lines_are_told_apart() -> None:
     value = anneal.jit(anneal.grad(lambda x: anp.sin(x).sum()))
     text = value.lower(np.zeros(8, np.float32)).as_text("kernels")
@@ -70,7 +84,7 @@ def test_backward_lines_are_told_apart() -> None:
 
 
 def test_an_unknown_text() -> None:
-    with pytest.raises(ValueError, match='"passes", "kernels" and "source"'):
+    with pytest.raises(ValueError, match='"passes", "nests", "kernels" and "source"'):
         anneal.jit(lambda x: x + 1).lower(1.0).as_text("hlo")
 
 

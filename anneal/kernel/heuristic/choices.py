@@ -6,6 +6,7 @@ each Opt; strides, sizes and visits of its ranges; the product that it computes,
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,11 +22,14 @@ from anneal.kernel.ir import (
     terms,
 )
 from anneal.kernel.opts import Refused, apply
+from anneal.kernel.spec import operations
 from anneal.kernel.target import Target
 from anneal.uop import dtypes, ops
 from anneal.uop.symbolic import hi
 from anneal.uop.uop import UOp, toposort
 
+# Operations of a kernel, UNROLL ranges written out, of which compiling takes seconds.
+_MOST_OPERATIONS = 1 << 15
 # Results of each factor of a product whose sums run side by side.
 _SUMS = 4
 # Elements of one accumulator, whose rounding errors grow with them, of the parts that a long sum is
@@ -42,10 +46,17 @@ class Choices:
     kernel: Kernel
     target: Target
     reasons: list[tuple[Opt, str]] = field(default_factory=list)
+    given: Kernel = field(init=False)
     without_loops: Target = field(init=False)
 
     def __post_init__(self) -> None:
+        self.given = self.kernel
         self.without_loops = replace(self.target, max_loop=None)
+
+    def explained(self) -> tuple[tuple[str, str], ...]:
+        """The Opts in order, those together that one reason is given for, and that reason."""
+        runs = itertools.groupby(self.reasons, key=lambda reason: reason[1])
+        return tuple([(" ".join([str(opt) for opt, _ in run]), why) for why, run in runs])
 
     def take(self, why: str, name: str, *args: str | int) -> bool:
         """Applies an Opt if the kernel takes it."""
@@ -61,6 +72,16 @@ class Choices:
             return False
         self.reasons += [(opt, why) for opt in steps]
         return True
+
+
+    def give(self, why: str, opts: Sequence[Opt]) -> None:
+        """Applies Opts that someone else chose. Raises Refused, with the Opt and the reason."""
+        kernel = apply(self.kernel, opts, self.without_loops)
+        if (length := operations(kernel)) > _MOST_OPERATIONS:
+            raise Refused(f"{length} operations to write out, more than {_MOST_OPERATIONS}: UNROLL "
+                          "counts less")  # fmt: skip
+        self.kernel = kernel
+        self.reasons += [(opt, why) for opt in opts]
 
 
 # -- sizes and strides -----------------------------------------------------------------------------
