@@ -89,7 +89,8 @@ def test_schedule(name: str, where: str, request: pytest.FixtureRequest,
     plan = lower(graph, Limits(32, target=target), frozenset())
     text = ""
     for k in (launch.kernel for launch in plan.launches):
-        text += "\n".join([f"grid {k.grid} workgroup {k.workgroup}", *[n.text for n in k.nests], ""])
+        nests = [n.text for n in k.nests]
+        text += "\n".join([f"grid {k.grid} workgroup {k.workgroup}", *nests, ""])
     path = FOLDER / where / f"{name}.txt"
     if request.config.getoption("--update-goldens"):
         path.parent.mkdir(parents=True, exist_ok=True)
