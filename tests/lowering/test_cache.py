@@ -20,7 +20,7 @@ import pytest
 import anneal
 from anneal import device
 from anneal.cli import main
-from anneal.lowering import cache
+from anneal.lowering import cache, database
 from anneal.lowering.plan import Plan
 from anneal.memo import Memo
 from anneal.uop.uop import Graph
@@ -160,7 +160,7 @@ def _another_row(file: Path, key: str) -> bool:
     finally:
         db.close()
     found = row[0] if row is not None else None
-    return isinstance(found, bytes) and found[:16] != cache._digest(key, found[16:])
+    return isinstance(found, bytes) and found[:16] != database._digest(key, found[16:])
 
 
 def test_a_row_under_another_key_is_a_miss_and_made_anew(folder: Path) -> None:
@@ -260,7 +260,7 @@ def _seal(graph: Graph, folder: Path, key: str, plan: Plan, text: bytes) -> None
     cache.store(key, plan)
     assert cache.load(graph, key) == plan
     packed = zlib.compress(text)
-    put(folder, "UPDATE plans SET plan = ?", cache._digest(key, packed) + packed)
+    put(folder, "UPDATE plans SET plan = ?", database.sealed(key, packed))
 
 
 SCHEMAS = [
@@ -345,7 +345,7 @@ def test_a_locked_file_is_a_miss_and_asked_once(folder: Path) -> None:
     assert main(["cache", "clear"]) == main(["cache"]) == 2
     db.execute("ROLLBACK")
     db.close()
-    cache._asked_again.clear()
+    database._asked_again.clear()
     assert cache.load(graph, key) == plan
 
 
