@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         "  train mlp      train a network of three dense layers on handwritten digits\n"
         "  train conv     train a small convolutional network on them\n"
         "  doctor         what is installed, which device runs and why\n"
-        "  cache          where compiled plans are kept, how many, how large\n"
+        "  cache          where compiled plans and machine code are kept, how many, how large\n"
         "  cache clear    forget them\n\n"
         "examples:\n"
         "  anneal train mlp --steps 500\n"

@@ -22,7 +22,6 @@ from anneal.lowering.plan import Plan, Slot, lower
 from anneal.memo import Memo
 from anneal.profiling import profiled, record
 from anneal.provenance import Lines
-from anneal.stats import count
 from anneal.uop import dtypes
 from anneal.uop.dtypes import DType
 from anneal.uop.uop import Graph
@@ -68,17 +67,18 @@ class CPU:
     def copy(self, storage: HostStorage) -> HostStorage:
         return HostStorage(storage.data)
 
-    def function(self, source: str) -> Function:
-        """The machine code of a kernel, made once."""
-        return self.functions.get(source, lambda: self._compiled(source))
-
-    def _compiled(self, source: str) -> Function:
-        try:
-            made = self.runtime.load(self.runtime.object_code(source))
-        except CompileError as e:
-            raise DeviceError(str(e)) from e
-        count("kernels_compiled")
-        return made
+    def functions_of(self, sources: Sequence[str]) -> list[Function]:
+        """The machine code of kernels, each made once."""
+        found = {s: self.functions.find(s) for s in sources}
+        missing = [s for s, known in found.items() if known is None]
+        if missing:
+            try:
+                codes = self.runtime.object_codes(missing)
+            except CompileError as e:
+                raise DeviceError(str(e)) from e
+            for s, code in zip(missing, codes, strict=True):
+                found[s] = self.functions.keep(s, self.runtime.load(code))
+        return [f for s in sources if (f := found[s]) is not None]
 
     def compile(self, graph: Graph, donate: frozenset[int], limits: Limits) -> Loaded:
         for u in graph.nodes():
@@ -102,7 +102,7 @@ class Loaded:
         self.plan, self.runtime = plan, device.runtime
         kernels = [launch.kernel for launch in plan.launches]
         self.launches = Launches(
-            [device.function(k.source) for k in kernels],
+            device.functions_of([k.source for k in kernels]),
             [len(launch.args) for launch in plan.launches],
             [k.grid[0] for k in kernels],
             max((k.scratch for k in kernels), default=0),
