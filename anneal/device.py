@@ -108,9 +108,10 @@ class HostStorage:
 
     def __init__(self, data: np.ndarray[Any, Any]) -> None:
         self.data = data
-        base: Any = data
-        while hasattr(base, "flags"):  # a view of what may be written could be made writable
-            base.flags.writeable = False
+        data.setflags(write=False)
+        base: Any = data.base
+        while base is not None and hasattr(base, "flags"):
+            base.flags.writeable = False  # a view of what may be written could be made writable
             base = base.base
         self.shared = False
         self.address = 0
@@ -293,7 +294,7 @@ def limits() -> Limits:
     return replace(own, max_buffers=min(most, own.max_buffers), fuse=config.fuse())
 
 
-def target() -> tuple[str, str | None, str | None]:
+def target() -> tuple[object, ...]:
     """What a graph is compiled for: a key that costs a microsecond or two."""
     return (current().name, *config.schedule_settings())
 
