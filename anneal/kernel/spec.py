@@ -170,11 +170,12 @@ def _bound_where_counted(kernel: Kernel, ranges: Sequence[UOp], target: Target) 
         own = lanes.get(free(u))
         if own is None:
             own = lanes[free(u)] = frozenset(r for r in free(u) if kind_of(r) == "vector")
-        vectors = own.union(r for r in _bound(u) if kind_of(r) == "vector")
+        binds = u.op in BINDERS
+        vectors = own.union(r for r in u.src[1:] if kind_of(r) == "vector") if binds else own
         if len(vectors) > 1:
             first, second, *_ = sorted(map(name_of, vectors))
             return f"{first} and {second} are vectors of one value"
-        problem = _bound_here(u, own) if u.op in BINDERS else None
+        problem = _bound_here(u, own) if binds else None
         if problem is not None:
             return problem
     return None
@@ -182,7 +183,7 @@ def _bound_where_counted(kernel: Kernel, ranges: Sequence[UOp], target: Target) 
 
 def _bound_here(u: UOp, own: frozenset[UOp]) -> str | None:
     """Why `u`, computed in the lanes of `own`, cannot bind its ranges; None if it can."""
-    bound = _bound(u)
+    bound = u.src[1:]
     if own and u.op is ops.STAGE:
         return f"each lane of {name_of(*own)} would have a STAGE of its own"
     if u.op is ops.STAGE and u.arg[0] == "register" and any(
@@ -208,10 +209,6 @@ def _bound_here(u: UOp, own: frozenset[UOp]) -> str | None:
     ):  # fmt: skip
         return "a range that lanes count is reduced alone: group the reduction first"
     return None
-
-
-def _bound(u: UOp) -> tuple[UOp, ...]:
-    return u.src[1:] if u.op in BINDERS else ()
 
 
 def _all_in_one_nest(kernel: Kernel, ranges: Sequence[UOp], target: Target) -> str | None:

@@ -67,7 +67,8 @@ def _counting(text: str) -> tuple[RuleSet, list[UOp]]:
         return match
 
     made = rules(text)
-    return RuleSet(made.rules, {op: noted(op) for op in (ops.SIN, ops.COS, ops.EXP, ops.ADD)}), asked
+    asks = {op: noted(op) for op in (ops.SIN, ops.COS, ops.EXP, ops.ADD)}
+    return RuleSet(made.rules, asks), asked
 
 
 def test_what_rules_have_left_is_not_asked_again() -> None:
