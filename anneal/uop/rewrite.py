@@ -119,7 +119,9 @@ def rewrite(
     match = rules.match
 
     def is_final(u: UOp) -> bool:
-        return u in done or u._settled is rules and (reads_given is None or not reads_given(u))
+        if u._settled is rules and (reads_given is None or not reads_given(u)):
+            done[u] = u  # noted now: another thread may be at other rules
+        return u in done
 
     for u in toposort(roots, stop=is_final if carry is None else None):
         if u in done:

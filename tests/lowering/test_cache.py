@@ -432,4 +432,4 @@ def test_clearing_says_that_the_file_was_damaged(
     assert capsys.readouterr().out.startswith("removed a damaged file of plans\n")
     assert list(folder.iterdir()) == []
     assert main(["cache", "clear"]) == 0
-    assert capsys.readouterr().out == f"removed nothing: no plans in {folder}\n"
+    assert capsys.readouterr().out.startswith(f"removed nothing: no plans in {folder}\n")
