@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from anneal import errors
 
@@ -55,10 +57,18 @@ def no_display() -> Iterator[None]:
         os.environ.pop("XDG_RUNTIME_DIR", None)
 
 
-def schedule_settings() -> tuple[str | None, str | None, str | None]:
+def schedule_settings() -> tuple[object, ...]:
     """All that changes what a graph becomes, as it stands in the environment: a cheap key."""
-    seen = os.environ.get
-    return seen("ANNEAL_MAX_BUFFERS"), seen("ANNEAL_FUSE"), seen("ANNEAL_BEAM")
+    return _raw("ANNEAL_MAX_BUFFERS"), _raw("ANNEAL_FUSE"), _raw("ANNEAL_BEAM")
+
+
+def _raw(name: str) -> object:
+    """A variable as the environment keeps it: to decode it costs as much as a small kernel."""
+    return _environment.get(_encoded(name))
+
+
+_environment: Mapping[Any, Any] = getattr(os.environ, "_data", os.environ)
+_encoded = functools.cache(os.environ.encodekey if _environment is not os.environ else str)
 
 
 def cache_folder() -> Path | None:

@@ -113,9 +113,10 @@ class HostStorage:
 
     def __init__(self, data: np.ndarray[Any, Any]) -> None:
         self.data = data
-        base: Any = data
-        while hasattr(base, "flags"):  # a view of what may be written could be made writable
-            base.flags.writeable = False
+        data.setflags(write=False)
+        base: Any = data.base
+        while base is not None and hasattr(base, "flags"):
+            base.flags.writeable = False  # a view of what may be written could be made writable
             base = base.base
         self.shared = False
         self.address = 0
@@ -305,7 +306,7 @@ def known_limits(opts: tuple[tuple[str, str], ...] = ()) -> Limits:
     return replace(limits(opts), found=searches.found(current().driver))
 
 
-def target() -> tuple[str | None, ...]:
+def target() -> tuple[object, ...]:
     """What a graph is compiled for: a key that costs a microsecond or two."""
     return (current().name, *config.schedule_settings())
 

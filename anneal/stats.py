@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 _counts: dict[str, int] = dict.fromkeys(
     ("traces", "schedules", "plans_loaded", "graphs_compiled", "kernels_rendered",
-     "kernels_compiled", "kernels_searched", "pipelines", "launches", "submissions", "buffers",
-     "live_bytes", "peak_bytes", "pooled_bytes"), 0)  # fmt: skip
+     "kernels_compiled", "objects_loaded", "kernels_searched", "pipelines", "launches",
+     "submissions", "buffers", "live_bytes", "peak_bytes", "pooled_bytes"), 0)  # fmt: skip
 _lock = threading.RLock()  # a finalizer may count in the midst of another count
 _gauges: list[Callable[[], dict[str, int]]] = []
 

@@ -278,6 +278,8 @@ def unflatten(treedef: PyTreeDef, leaves: Iterable[Any]) -> Any:
     given = list(leaves)
     if len(given) != treedef.num_leaves:
         raise TreeError(f"the structure has {treedef.num_leaves} leaves, got {len(given)}")
+    if given and len(treedef.nodes) == 1:
+        return given[0]
     made: list[Any] = []
     for kind, aux, n in reversed(treedef.nodes):
         if n < 0:

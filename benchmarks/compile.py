@@ -97,7 +97,7 @@ def measure(name: str) -> dict[str, float]:
         plan = cache.load(lowered.graph, key)
         if plan is None:
             plan = lowered.plan
-            cache.store(lowered.graph, key, plan)
+            cache.store(key, plan)
         seconds = time.perf_counter() - start
     kernels = [launch.kernel for launch in plan.launches]
     return {"trace": traced, "seconds": seconds, "kernels": len(kernels),

@@ -1,4 +1,4 @@
-"""`anneal cache`: the folder of compiled plans, and of what searches found."""
+"""`anneal cache`: the folder of compiled plans, of machine code, and of what searches found."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from anneal import errors
+from anneal.llvm.objects import OBJECTS
 from anneal.lowering import cache as plans
 from anneal.lowering import searches
 from anneal.lowering.limits import called
@@ -29,6 +30,7 @@ def cache(args: argparse.Namespace) -> None:
         print(f"imported {_results(_import(args.imported))} from {args.imported}")
     elif args.model == "clear":
         print(plans.clear())
+        print(OBJECTS.clear())
     elif args.model == "clear-searches":
         print(searches.clear())
     elif args.model:
@@ -51,6 +53,8 @@ def _show() -> None:
     results = searches.every()
     print(f"folder    {found['folder']}")
     print(f"plans     {found['plans']}, {found['bytes'] / 1e6:.1f} MB")
+    entries, nbytes = OBJECTS.totals()
+    print(f"objects   {entries}, {nbytes / 1e6:.1f} MB")
     print(f"searches  {len(results)}")
     for r in results[:_SHOWN]:
         if r.gain > 1:

@@ -6,6 +6,7 @@ it is written, and without reductions over GRID and THREAD ranges.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from anneal.kernel.ir import (
@@ -15,7 +16,7 @@ from anneal.kernel.ir import (
     block,
     count_of,
     end,
-    instantiated,
+    free,
     kind_of,
     load,
     name_of,
@@ -24,37 +25,39 @@ from anneal.kernel.ir import (
 )
 from anneal.kernel.opts import combined
 from anneal.uop import dtypes, ops
-from anneal.uop.symbolic import hi, simplify
+from anneal.uop.symbolic import hi, simplified_with, simplify
 from anneal.uop.uop import UOp, const, rebuild, substitute, toposort
 
 
 def expanded(body: UOp) -> UOp:
     """`body` without UNROLL ranges: effects stand once for every count, in the order of their END;
     of a reduction the values are combined in a tree."""
-    while True:
-        unrolled = [r for u in toposort([body]) if u.op in (ops.END, ops.REDUCE)
-                    for r in reversed(u.src[1:]) if kind_of(r) == "unroll"]  # fmt: skip
-        if not unrolled:
-            return simplify([body])[0]
-        body = _without(body, unrolled[0])
-
-
-def _without(body: UOp, r: UOp) -> UOp:
+    (body,) = simplify([body])
     done: dict[UOp, UOp] = {}
-    counts = [const(n, dtypes.index) for n in range(count_of(r) or 0)]
     for u in toposort([body]):
         src = tuple([done[s] for s in u.src])
-        if u.op not in (ops.END, ops.REDUCE) or r not in u.src[1:]:
-            done[u] = rebuild(u, src)
-            continue
-        copies = [instantiated(src[0], r, n) for n in counts]
-        rest = [s for s in src[1:] if s is not r]
-        if u.op is ops.END:
-            done[u] = end(block(*copies), *rest)
-        else:
-            how = u.arg[0]
-            done[u] = reduce(how, _tree(how, copies), *rest)
-    return done[body]
+        unrolled = [r for r in u.src[1:] if kind_of(r) == "unroll"] if u.op in _UNROLLED else []
+        done[u] = _written_out(u, src, unrolled) if unrolled else rebuild(u, src)
+    return simplify([done[body]])[0]
+
+
+# What binds ranges that are written out; a STAGE's when it is filled.
+_UNROLLED = frozenset({ops.END, ops.REDUCE})
+
+
+def _written_out(u: UOp, src: tuple[UOp, ...], unrolled: Sequence[UOp]) -> UOp:
+    """An END or REDUCE of the sources `src`, its `unrolled` ranges written out."""
+    inside = src[0]
+    for r in reversed(unrolled):
+        copies = [_counted(inside, r, n) for n in range(count_of(r) or 0)]
+        inside = block(*copies) if u.op is ops.END else _tree(u.arg[0], copies)
+    rest = [s for s in src[1:] if s not in unrolled]
+    return end(inside, *rest) if u.op is ops.END else reduce(u.arg[0], inside, *rest)
+
+
+def _counted(root: UOp, r: UOp, n: int) -> UOp:
+    """`root` at a count of a range, simplified."""
+    return simplified_with(root, {r: const(n, dtypes.index)}, lambda u: r in free(u))
 
 
 def _tree(how: str, values: list[UOp]) -> UOp:

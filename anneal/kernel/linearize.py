@@ -115,6 +115,12 @@ class _Level:
     made: dict[object, UOp] = field(default_factory=dict)
 
 
+_NONE: frozenset[UOp] = frozenset()
+
+# What needs no instruction.
+_GIVEN = frozenset({ops.CONST, ops.RANGE, ops.VAR})
+
+
 def linearize(kernel: Kernel) -> list[Instruction]:
     """The instructions of one invocation."""
     linear = _Linearizer(expanded(kernel.body))
@@ -131,6 +137,8 @@ class _Linearizer:
         self.read: dict[UOp, frozenset[UOp]] = {}
         self.roots = [body]
         self.sorted: dict[UOp, dict[tuple[UOp, ...], list[UOp]]] = {}
+        # What an edge below puts in an order.
+        self.ordered: set[UOp] = set()
         self.stages: dict[UOp, UOp] = {}
         nodes = toposort([body])
         self.local = frozenset(u for u in nodes if u.op is ops.RANGE and kind_of(u) == "local")
@@ -147,6 +155,10 @@ class _Linearizer:
             for s in u.src:
                 below = below | self.below[s] if self.below[s] else below
                 read = read | self.read[s] if self.read[s] else read
+                if s in self.ordered:
+                    self.ordered.add(u)
+            if u.op is ops.AFTER:
+                self.ordered.add(u)
             self.below[u] = below
             self.read[u] = none if u.op is ops.STAGE else read
 
@@ -186,7 +198,7 @@ class _Linearizer:
 
     def effect(self, u: UOp) -> None:
         """Writes `u`, after what its edges put before it."""
-        for e in waits(u):
+        for e in waits(u) if u in self.ordered else ():
             if all(r in self._open() for r in free(e)):
                 self._once(e, free(e), lambda e=e: self._past(e))  # type: ignore[misc]
         self._once(u, free(u), lambda: self._effect(u))
@@ -250,8 +262,11 @@ class _Linearizer:
         todo = [root]
         while todo:
             u = todo[-1]
+            if self._made(u) is not None:
+                todo.pop()
+                continue
             pending = [s for s in self._operands(u) if self._made(s) is None]
-            if pending and self._made(u) is None:
+            if pending:
                 todo += reversed(pending)
                 continue
             self._once(u, free(u), lambda u=u: self._make(u))  # type: ignore[misc]
@@ -261,6 +276,8 @@ class _Linearizer:
         return made
 
     def _made(self, u: UOp) -> UOp | None:
+        if u.op in _GIVEN:
+            return u
         for level in self.levels:
             known = level.made.get(u)
             if known is not None:
@@ -280,8 +297,6 @@ class _Linearizer:
         return u.src
 
     def _make(self, u: UOp) -> UOp:
-        if u.op in (ops.CONST, ops.RANGE, ops.VAR):
-            return u
         if u.op is ops.REDUCE:
             return self._reduce(u)
         if u.op is ops.LOAD:
@@ -350,13 +365,20 @@ class _Linearizer:
 
     def _summed(self, parts: dict[UOp, int]) -> UOp | None:
         """The sum of multiples, from the outermost loop in."""
-        total: UOp | None = None
-        for a, c in sorted(parts.items(), key=lambda part: self._level_of(free(part[0]))):
-            one = self.value(a)
-            if c != 1:
-                one = self._let(one * c)
-            total = one if total is None else self._let(total + one)
-        return total
+        if not parts:
+            return None
+
+        def make() -> UOp:
+            total: UOp | None = None
+            for a, c in sorted(parts.items(), key=lambda part: self._level_of(free(part[0]))):
+                one = self.value(a)
+                if c != 1:
+                    one = self._let(one * c)
+                total = one if total is None else self._let(total + one)
+            assert total is not None
+            return total
+
+        return self._once(tuple(parts.items()), _NONE.union(*map(free, parts)), make)
 
     def _let(self, u: UOp) -> UOp:
         """Computes an index whose sources are known."""
@@ -474,7 +496,10 @@ def _is_sum(u: UOp) -> bool:
 
 
 def _vector(u: UOp) -> UOp | None:
-    return next((r for r in free(u) if kind_of(r) == "vector"), None)
+    for r in free(u):
+        if r.arg[1] == "vector":
+            return r
+    return None
 
 
 def width_of(u: UOp) -> int:

@@ -166,37 +166,49 @@ def _carried_in_a_loop(kernel: Kernel, ranges: Sequence[UOp], target: Target) ->
 def _bound_where_counted(kernel: Kernel, ranges: Sequence[UOp], target: Target) -> str | None:
     """Parallel ranges are bound by END, or alone by the REDUCE of their partial results; a vector
     is the innermost range, and a node has one at most."""
+    lanes: dict[frozenset[UOp], frozenset[UOp]] = {}  # few sets of ranges are free in all nodes
     for u in kernel.nodes:
-        own = {r for r in free(u) if kind_of(r) == "vector"}
-        vectors = own | {r for r in _bound(u) if kind_of(r) == "vector"}
+        own = lanes.get(free(u))
+        if own is None:
+            own = lanes[free(u)] = frozenset(r for r in free(u) if kind_of(r) == "vector")
+        binds = u.op in BINDERS
+        vectors = own.union(r for r in u.src[1:] if kind_of(r) == "vector") if binds else own
         if len(vectors) > 1:
             first, second, *_ = sorted(map(name_of, vectors))
             return f"{first} and {second} are vectors of one value"
-        if own and u.op is ops.STAGE:
-            return f"each lane of {name_of(*own)} would have a STAGE of its own"
-        bound = _bound(u)
-        if u.op is ops.STAGE and u.arg[0] == "register" and any(
-            kind_of(r) == "local" for r in bound
-        ):  # fmt: skip
-            return "invocations fill memory of their workgroup, not registers"
-        if u.op is ops.STAGE and u.arg[0] == "workgroup":
-            local = [r for r in free(u) if kind_of(r) == "local"]
-            if local:
-                return f"a workgroup has one such STAGE, not one for each {name_of(local[0])}"
-        if len({id(r) for r in bound}) < len(bound):
-            return "a range is bound twice"
-        if any(kind_of(r) in ("grid", "thread") for r in bound):
-            if u.op is ops.STAGE:
-                return "what is staged for all workgroups or threads is a kernel of its own"
-            if u.op is ops.REDUCE and len(bound) > 1:
-                return f"group the reduction by {name_of(bound[-1])} first"
-            if u.op is ops.REDUCE and free(u):
-                outer = ", ".join(sorted(map(name_of, free(u))))
-                return f"partial results for each count of {outer} would be many launches"
-        if u.op is ops.REDUCE and len(bound) > 1 and any(
-            kind_of(r) in ("local", "vector") for r in bound
-        ):  # fmt: skip
-            return "a range that lanes count is reduced alone: group the reduction first"
+        problem = _bound_here(u, own) if binds else None
+        if problem is not None:
+            return problem
+    return None
+
+
+def _bound_here(u: UOp, own: frozenset[UOp]) -> str | None:
+    """Why `u`, computed in the lanes of `own`, cannot bind its ranges; None if it can."""
+    bound = u.src[1:]
+    if own and u.op is ops.STAGE:
+        return f"each lane of {name_of(*own)} would have a STAGE of its own"
+    if u.op is ops.STAGE and u.arg[0] == "register" and any(
+        kind_of(r) == "local" for r in bound
+    ):  # fmt: skip
+        return "invocations fill memory of their workgroup, not registers"
+    if u.op is ops.STAGE and u.arg[0] == "workgroup":
+        local = [r for r in free(u) if kind_of(r) == "local"]
+        if local:
+            return f"a workgroup has one such STAGE, not one for each {name_of(local[0])}"
+    if len({id(r) for r in bound}) < len(bound):
+        return "a range is bound twice"
+    if any(kind_of(r) in ("grid", "thread") for r in bound):
+        if u.op is ops.STAGE:
+            return "what is staged for all workgroups or threads is a kernel of its own"
+        if u.op is ops.REDUCE and len(bound) > 1:
+            return f"group the reduction by {name_of(bound[-1])} first"
+        if u.op is ops.REDUCE and free(u):
+            outer = ", ".join(sorted(map(name_of, free(u))))
+            return f"partial results for each count of {outer} would be many launches"
+    if u.op is ops.REDUCE and len(bound) > 1 and any(
+        kind_of(r) in ("local", "vector") for r in bound
+    ):  # fmt: skip
+        return "a range that lanes count is reduced alone: group the reduction first"
     return None
 
 
@@ -416,8 +428,8 @@ def _beyond(kernel: Kernel, target: Target) -> str | None:
 def local_axes(kernel: Kernel) -> dict[UOp, int]:
     """The axis of the workgroup along which each LOCAL range is counted: one axis serves ranges of
     one size of which no value knows two."""
-    together = {known for u in kernel.nodes
-                if len(known := frozenset(r for r in free(u) if kind_of(r) == "local")) > 1}
+    together = {known for ranges in {free(u) for u in kernel.nodes}
+                if len(known := frozenset(r for r in ranges if kind_of(r) == "local")) > 1}
     axes: dict[UOp, int] = {}
     for r in kernel.ranges:
         axis = 0

@@ -6,6 +6,7 @@ interpreter: arrays move between the two without a copy.
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import time
 from collections.abc import Sequence
@@ -17,11 +18,10 @@ from anneal.interpret import numpy_dtype
 from anneal.kernel.target import CPU as CPU_TARGET
 from anneal.llvm.runtime import CompileError, Function, Launches, Runtime
 from anneal.lowering.limits import Limits
-from anneal.lowering.plan import Plan, Slot
+from anneal.lowering.plan import Plan
 from anneal.memo import Memo
 from anneal.profiling import profiled, record
 from anneal.provenance import Lines
-from anneal.stats import count
 from anneal.tuning import plan_of
 from anneal.uop import dtypes, ops
 from anneal.uop.call import all_nodes
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 # References to the data of a storage that nobody looks at: its own, and the argument of the count.
 _UNSEEN = 2
 _MOST_FUNCTIONS = 4096
+_NONE: frozenset[int] = frozenset()
 
 
 def open_cpu() -> CPU:
@@ -69,17 +70,18 @@ class CPU:
     def copy(self, storage: HostStorage) -> HostStorage:
         return HostStorage(storage.data)
 
-    def function(self, source: str) -> Function:
-        """The machine code of a kernel, made once."""
-        return self.functions.get(source, lambda: self._compiled(source))
-
-    def _compiled(self, source: str) -> Function:
-        try:
-            made = self.runtime.load(self.runtime.object_code(source))
-        except CompileError as e:
-            raise DeviceError(str(e)) from e
-        count("kernels_compiled")
-        return made
+    def functions_of(self, sources: Sequence[str]) -> list[Function]:
+        """The machine code of kernels, each made once."""
+        found = {s: self.functions.find(s) for s in sources}
+        missing = [s for s, known in found.items() if known is None]
+        if missing:
+            try:
+                codes = self.runtime.object_codes(missing)
+            except CompileError as e:
+                raise DeviceError(str(e)) from e
+            for s, code in zip(missing, codes, strict=True):
+                found[s] = self.functions.keep(s, self.runtime.load(code))
+        return [f for s in sources if (f := found[s]) is not None]
 
     @property
     def driver(self) -> str:
@@ -99,24 +101,35 @@ class CPU:
 
 
 class Loaded:
-    """A Plan with its functions, and the table of its launches, filled in at each call."""
+    """A Plan with its functions, and the table of its launches. What no call changes is filled in
+    once: functions, counts, and where temporaries are."""
 
     def __init__(self, device: CPU, plan: Plan) -> None:
         import numpy as np
 
-        self.plan, self.runtime = plan, device.runtime
+        self.plan, self.runtime, self.empty = plan, device.runtime, np.empty
         kernels = [launch.kernel for launch in plan.launches]
         self.launches = Launches(
-            [device.function(k.source) for k in kernels],
+            device.functions_of([k.source for k in kernels]),
             [len(launch.args) for launch in plan.launches],
             [k.grid[0] for k in kernels],
             max((k.scratch for k in kernels), default=0),
         )
-        words = self.launches.arguments
-        self.places = [(w, i, slot) for w, launch in zip(words, plan.launches, strict=True)
-                       for i, slot in enumerate(launch.args)]  # fmt: skip
-        self.temporaries = [np.empty(s.size, numpy_dtype(s.dtype)) if s.kind == "temp" else None
-                            for s in plan.slots]  # fmt: skip
+        self.dtypes = [numpy_dtype(s.dtype) for s in plan.slots]
+        self.temporaries = {i: HostStorage(np.empty(s.size, self.dtypes[i]))
+                            for i, s in enumerate(plan.slots) if s.kind == "temp"}  # fmt: skip
+        # Where addresses go that a call brings.
+        self.places: list[tuple[Any, int, int]] = []
+        for words, launch in zip(self.launches.arguments, plan.launches, strict=True):
+            for i, slot in enumerate(launch.args):
+                if slot in self.temporaries:
+                    words[i] = _address(self.temporaries[slot])
+                else:
+                    self.places.append((words, i, slot))
+        self.others = [(i, s) for i, s in enumerate(plan.slots) if s.kind == "output"]
+        # Results that are all of their slot's: no input's memory, and not returned twice.
+        self.alone = {i for i, s in self.others
+                      if s.alias is None and plan.outputs.count(i) == 1}  # fmt: skip
 
     def __call__(self, inputs: Sequence[Any], donation: Donation | None = None,
                  lines: Lines | None = None) -> list[HostStorage]:  # fmt: skip
@@ -125,13 +138,13 @@ class Loaded:
             if s.spent:
                 raise DeviceError(f"input {n} was donated and is deleted")
         with self.runtime.lock:
-            taken = donation.taken if donation is not None else frozenset[int]()
-            storages = self._storages(inputs, taken)
-            addresses = [_address(s) for s in storages]
+            storages = self._storages(inputs, donation.taken if donation is not None else _NONE)
             for words, i, slot in self.places:
-                words[i] = addresses[slot]
+                s = storages[slot]
+                words[i] = s.address or _address(s)
             # Each result has a storage of its own; `_is_unseen` knows when they share memory.
-            results = [HostStorage(storages[i].data) for i in self.plan.outputs]
+            results = [storages[i] if i in self.alone else HostStorage(storages[i].data)
+                       for i in self.plan.outputs]  # fmt: skip
             log: list[Any] = []
             if donation is not None:
                 log = donation.begin(inputs)
@@ -142,25 +155,18 @@ class Loaded:
                 self.runtime.run(self.launches, log)
         return results
 
-    def _storages(self, inputs: Sequence[HostStorage], taken: frozenset[int]) -> list[HostStorage]:
-        """A storage for each slot. An output in a donated input's memory has a storage of its own
-        around it, if nobody else sees it; else a copy."""
-        import numpy as np
-
-        found: list[HostStorage] = []
-        for i, slot in enumerate(self.plan.slots):
-            if slot.kind == "input":
-                found.append(_in_order(inputs[i], slot))
-            elif slot.kind == "temp":
-                data = self.temporaries[i]
-                assert data is not None
-                found.append(HostStorage(data))
-            elif slot.alias is None:
-                found.append(HostStorage(np.empty(slot.size, numpy_dtype(slot.dtype))))
+    def _storages(self, inputs: Sequence[HostStorage],
+                  taken: frozenset[int]) -> dict[int, HostStorage]:  # fmt: skip
+        """A storage for each slot of inputs and outputs. An output in a donated input's memory has
+        a storage of its own around it, if nobody else sees it; else a copy."""
+        found = {i: s if s.address else _in_order(s, self.dtypes[i]) for i, s in enumerate(inputs)}
+        for i, slot in self.others:
+            if slot.alias is None:
+                found[i] = _new(self.empty(slot.size, self.dtypes[i]))
             elif slot.alias in taken and _is_unseen(found[slot.alias]):
-                found.append(HostStorage(found[slot.alias].data))
+                found[i] = HostStorage(found[slot.alias].data)
             else:
-                found.append(HostStorage(found[slot.alias].data.copy()))
+                found[i] = HostStorage(found[slot.alias].data.copy())
         return found
 
     def _timed(self, log: list[Any], lines: Lines | None) -> None:
@@ -178,12 +184,9 @@ def _is_unseen(s: HostStorage) -> bool:
     return s.data.base is None and sys.getrefcount(s.data) <= _UNSEEN
 
 
-def _in_order(s: HostStorage, slot: Slot) -> HostStorage:
-    """The storage with its elements as kernels read them: row-major, of the slot's dtype."""
-    if s.address:
-        return s
+def _in_order(s: HostStorage, dtype: np.dtype[Any]) -> HostStorage:
+    """The storage with its elements as kernels read them: row-major, of the dtype."""
     data = s.data
-    dtype = numpy_dtype(slot.dtype)
     if data.flags.c_contiguous and data.dtype == dtype:
         return s
     import numpy as np
@@ -191,7 +194,16 @@ def _in_order(s: HostStorage, slot: Slot) -> HostStorage:
     return HostStorage(np.ascontiguousarray(data, dtype))
 
 
+def _new(data: np.ndarray[Any, Any]) -> HostStorage:
+    """A storage of new memory, whose address is had for little while it may be written."""
+    buffer: Any = data
+    known = data.size and data.dtype.kind in "biuf"  # no buffer is empty, or of another's dtypes
+    address = ctypes.addressof(ctypes.c_char.from_buffer(buffer)) if known else 0
+    s = HostStorage(data)
+    s.address = address
+    return s
+
+
 def _address(s: HostStorage) -> int:
-    if not s.address:
-        s.address = s.data.__array_interface__["data"][0]
+    s.address = s.data.__array_interface__["data"][0]
     return s.address

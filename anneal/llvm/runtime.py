@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+from anneal.llvm import objects
+from anneal.stats import count
+
 # Pauses of a worker before it leaves native code: some 50 microseconds, less than waking costs.
 _SPINS = 2_000
 # Codegen level: 0 spills every register, 2 gains nothing over 1 on straight-line vector code.
@@ -173,6 +176,7 @@ class Runtime:
     """LLVM for this machine, and its workers. One call runs at a time."""
 
     def __init__(self, threads: int | None = None) -> None:
+        import llvmlite
         import llvmlite.binding as llvm
 
         llvm.initialize_native_target()
@@ -182,15 +186,19 @@ class Runtime:
         self.features = llvm.get_host_cpu_features().flatten()
         self.triple = llvm.get_default_triple()
         target = llvm.Target.from_triple(self.triple)
+        processor = llvm.get_host_cpu_name()
         self.machine = target.create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=self.features, opt=_LEVEL
+            cpu=processor, features=self.features, opt=_LEVEL
         )
+        self.compiler = repr((self.triple, processor, self.features, _LEVEL, llvm.llvm_version_info,
+                              llvmlite.__version__))  # fmt: skip
         self.jit = llvm.create_lljit_compiler(self.machine)
         self.threads = threads if threads is not None else _cores()
         # Of who calls: one at a time, from the arguments to the end of the last launch.
         self.lock = threading.RLock()
         self.names = 0
-        self.library = self._link(self._object(_SOURCE.format(**self._pause())), ("run", "worker"))
+        (code,) = self.object_codes([_SOURCE.format(**self._pause())])
+        self.library = self._link(code, ("run", "worker"))
         kinds = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
         self._run = ctypes.CFUNCTYPE(None, *kinds)(self.library["run"])
         self._work = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(
@@ -218,9 +226,21 @@ class Runtime:
     # -- code ---------------------------------------------------------------------------------
 
     def object_code(self, source: str) -> bytes:
-        """Machine code of a module with the function `kernel`: what a disk cache may keep for this
-        processor. Raises CompileError."""
-        return self._object(source)
+        """Machine code of a module with the function `kernel`. Raises CompileError."""
+        return self.object_codes([source])[0]
+
+    def object_codes(self, sources: Sequence[str]) -> list[bytes]:
+        """Machine code of modules: from disk, if some process has compiled them for this processor;
+        what is compiled now is kept there. Raises CompileError."""
+        keys = [objects.key_of(s, self.compiler) for s in sources]
+        known = objects.load(dict.fromkeys(keys))
+        made = {k: self._object(s) for k, s in dict(zip(keys, sources, strict=True)).items()
+                if k not in known}  # fmt: skip
+        if made:
+            objects.store(made)
+        count("objects_loaded", len(known))
+        count("kernels_compiled", len(made))
+        return [known[k] if k in known else made[k] for k in keys]
 
     def _object(self, source: str) -> bytes:
         try:

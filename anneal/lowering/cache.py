@@ -7,17 +7,16 @@ found is checked against the graph.
 from __future__ import annotations
 
 import json
-import sqlite3
-import time
 import zlib
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any, Literal, TypeVar
 
 from anneal import config
+from anneal.lowering.blobs import Blobs
 from anneal.lowering.code import Kernel, Param, Scheduled
 from anneal.lowering.cost import item_bytes
-from anneal.lowering.database import DamagedError, Database, emptied, opened, sealed, version
+from anneal.lowering.database import DamagedError, version
 from anneal.lowering.plan import Launch, Plan, Slot
 from anneal.lowering.rangeify import points
 from anneal.stats import count
@@ -27,18 +26,15 @@ from anneal.uop.uop import Graph
 
 L = TypeVar("L")
 
-_DATABASE = Database("plans", "key TEXT PRIMARY KEY, used REAL, plan BLOB")
-# Entries kept, the last used ones: about 100 MB.
-_MOST_ENTRIES = 4096
-# How exactly the last use is known, in seconds: a program that loads need not write.
-_USED_SECONDS = 3600.0
+# About 100 MB.
+_PLANS = Blobs("plans", "plan", most=4096)
 # What plans are made by.
 _COMPILER = ("provenance.py", "kernel", "llvm", "lowering", "rules", "uop", "wgsl")
 
 
 def load(graph: Graph, key: str) -> Plan | None:
     """The Plan stored for `graph` under `key`."""
-    plan = _DATABASE.attempt(lambda db: _get(db, graph, key))
+    plan = _PLANS.load([key], lambda text: _decoded(text, graph)).get(key)
     if plan is not None:
         count("plans_loaded")
     return plan
@@ -46,8 +42,7 @@ def load(graph: Graph, key: str) -> Plan | None:
 
 def store(key: str, plan: Plan) -> None:
     """Keeps `plan` for the next process."""
-    text = zlib.compress(json.dumps(_encode(plan)).encode(), 1)
-    _DATABASE.attempt(lambda db: _put(db, key, sealed(key, text)))
+    _PLANS.store({key: zlib.compress(json.dumps(_encode(plan)).encode(), 1)})
 
 
 def key_of(graph: Graph, *rest: Any) -> str:
@@ -62,74 +57,13 @@ def describe() -> dict[str, Any]:
     if folder is None:
         return {"folder": "none (ANNEAL_CACHE_DIR is empty, or below no home folder)",
                 "plans": 0, "bytes": 0}  # fmt: skip
-    there = _DATABASE.exists(folder)
-    entries, nbytes = _DATABASE.mended(folder, _totals) if there else (0, 0)
+    entries, nbytes = _PLANS.totals()
     return {"folder": str(folder), "plans": entries, "bytes": nbytes}
 
 
 def clear() -> str:
     """Forgets all plans; returns what was done, in words. CacheError where nothing could be."""
-    folder = config.cache_folder()
-    if folder is None:
-        return "removed nothing: no folder is in use"
-    if not _DATABASE.exists(folder):
-        return f"removed nothing: no plans in {folder}"
-    try:
-        entries, nbytes = _DATABASE.once(folder, _emptied)
-    except DamagedError:
-        _DATABASE.discard(folder)
-        return "removed a damaged file of plans"
-    return f"removed {entries} plan{'s' if entries != 1 else ''}, {nbytes / 1e6:.1f} MB"
-
-
-# -- rows ------------------------------------------------------------------------------------------
-
-
-def _get(db: sqlite3.Connection, graph: Graph, key: str) -> Plan | None:
-    row = db.execute("SELECT plan, used FROM plans WHERE key = ?", (key,)).fetchone()
-    if row is None:
-        return None
-    text, used = opened(key, row[0]), row[1]
-    try:
-        plan = _decode(json.loads(zlib.decompress(text)), graph)
-    except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError,
-            ValueError, zlib.error) as e:  # fmt: skip
-        raise DamagedError(f"a plan of another form: {e}") from None
-    now = time.time()
-    if not isinstance(used, float) or not 0 <= now - used < _USED_SECONDS:
-        _touch(db, key, now)
-    return plan
-
-
-def _touch(db: sqlite3.Connection, key: str, now: float) -> None:
-    try:
-        with db:
-            db.execute("UPDATE plans SET used = ? WHERE key = ?", (now, key))
-    except sqlite3.OperationalError:
-        return  # locked or read-only: it was read all the same
-
-
-def _put(db: sqlite3.Connection, key: str, row: bytes) -> None:
-    db.execute("INSERT OR REPLACE INTO plans VALUES (?, ?, ?)", (key, time.time(), row))
-    if db.execute("SELECT plan FROM plans WHERE key = ?", (key,)).fetchone() != (row,):
-        raise DamagedError("an index that does not find what is there")
-    (entries,) = db.execute("SELECT COUNT(*) FROM plans").fetchone()
-    if entries > _MOST_ENTRIES:
-        db.execute("DELETE FROM plans WHERE key IN "
-                   "(SELECT key FROM plans ORDER BY used LIMIT ?)", (entries // 8,))  # fmt: skip
-
-
-def _totals(db: sqlite3.Connection) -> tuple[int, int]:
-    entries, nbytes = db.execute(
-        "SELECT COUNT(*), COALESCE(SUM(LENGTH(plan)), 0) FROM plans").fetchone()  # fmt: skip
-    return entries, nbytes
-
-
-def _emptied(db: sqlite3.Connection) -> tuple[int, int]:
-    """What there was."""
-    found = _totals(db)
-    emptied(db, _DATABASE.name)
-    return found
+    return _PLANS.clear()
 
 
 # -- plans as JSON ---------------------------------------------------------------------------------
@@ -148,6 +82,14 @@ def _encode(plan: Plan) -> dict[str, Any]:
         "launches": [[number[x.kernel], x.args, x.reasons, x.made] for x in plan.launches],
         "outputs": plan.outputs,
     }  # fmt: skip
+
+
+def _decoded(text: bytes, graph: Graph) -> Plan:
+    try:
+        return _decode(json.loads(zlib.decompress(text)), graph)
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError,
+            ValueError, zlib.error) as e:  # fmt: skip
+        raise DamagedError(f"a plan of another form: {e}") from None
 
 
 def _decode(found: dict[str, Any], graph: Graph) -> Plan:

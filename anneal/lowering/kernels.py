@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from anneal.memo import Memo
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
 from anneal.uop.symbolic import simplify
@@ -92,7 +93,6 @@ class _Maker:
         self.loads: dict[UOp, Want] = {}
         self.made: dict[Want, UOp] = {}
         self.planned: dict[Want, Plan] = {}
-        self.addresses: dict[tuple[Index, Shape], tuple[Index, UOp]] = {}
 
     def at(self, node: UOp, index: Index) -> UOp:
         """`node` at `index`: an explicit stack, since chains are as long as users make them."""
@@ -116,14 +116,10 @@ class _Maker:
         return self.made[top]
 
     def _load(self, u: UOp, index: Index) -> UOp:
-        known = self.addresses.get((index, u.shape))
-        if known is None:
-            # An axis of length 1 has one element, whatever the index that a padding's condition
-            # guards.
-            one = [ZERO if d == 1 else x for x, d in zip(index, u.shape, strict=True)]
-            simple = tuple(simplify(one))
-            known = self.addresses[index, u.shape] = simple, flat(simple, u.shape)
-        index, address = known
+        # An axis of length 1 has one element, whatever the index that a padding's condition guards.
+        one = [ZERO if d == 1 else x for x, d in zip(index, u.shape, strict=True)]
+        index = tuple(simplify(one))
+        address = flat(index, u.shape)
         load = UOp(ops.LOAD, u.dtype, (self.args[u], address))
         self.loads[load] = (u, index)
         return load
@@ -231,7 +227,8 @@ def moved(u: UOp, index: Index) -> tuple[Index, UOp]:
     """Where the movement op `u` reads its source for `index`, and whether it does (else 0)."""
     old = u.src[0].shape
     if u.op is ops.RESHAPE:
-        return _reshaped(index, u.shape, old), _TRUE
+        key = index, u.shape, old
+        return _reshapes.get(key, lambda: _reshaped(*key)), _TRUE
     if u.op is ops.PERMUTE:
         back = {a: i for i, a in enumerate(u.arg)}
         return tuple(index[back[i]] for i in range(len(old))), _TRUE
@@ -260,8 +257,17 @@ def _inside(index: Index, shape: Shape, axes: list[int]) -> UOp:
     return simplify([valid])[0]
 
 
+# Arithmetic of the indices last asked for: layers of one model ask for the same.
+_positions: Memo[tuple[Index, Shape], UOp] = Memo(4096)
+_reshapes: Memo[tuple[Index, Shape, Shape], Index] = Memo(4096)
+
+
 def flat(index: Index, shape: Shape) -> UOp:
     """The row-major position of an index."""
+    return _positions.get((index, shape), lambda: _flat(index, shape))
+
+
+def _flat(index: Index, shape: Shape) -> UOp:
     out: UOp = ZERO
     for x, d in zip(index, shape, strict=True):
         out = out * dim_uop(d) + x

@@ -137,7 +137,10 @@ class Jitted:
         static: tuple[Any, ...] = ()
         if not self._plain:
             static, args, kwargs = split_static(args, kwargs, self._static, self._static_names)
-        leaves, in_tree = tree.flatten((args, kwargs) if kwargs else args)
+        if kwargs or not all([type(x) is Array for x in args]):
+            leaves, in_tree = tree.flatten((args, kwargs) if kwargs else args)
+        else:  # no containers to look into
+            leaves, in_tree = list(args), _arguments(len(args))
         specs: list[Any] = []
         for i, x in enumerate(leaves):
             if type(x) is not Array:
@@ -273,6 +276,12 @@ def _pruned(graph: Graph) -> Graph:
     return Graph(graph.inputs, tuple(outputs), lines)
 
 
+@functools.cache
+def _arguments(count: int) -> PyTreeDef:
+    """The structure of so many leaves in a tuple."""
+    return tree.structure((0,) * count)
+
+
 def _with_no_kwargs(in_tree: PyTreeDef) -> PyTreeDef:
     """The structure of `(args, {})` from that of `args`."""
     return PyTreeDef(((tuple, None, 2), *in_tree.nodes, (dict, (), 0)), in_tree.num_leaves)
@@ -288,11 +297,11 @@ def _buffers(arrays: Sequence[Array]) -> list[UOp]:
 
 def _lazily(graph: Graph, donated: frozenset[int], opts: tuple[tuple[str, str], ...]) -> Run:
     """Compiles at the first run, so that `lower` and inlining need no device."""
+    from anneal import device
+
     executables: dict[Any, Run] = {}
 
     def run(inputs: Sequence[Any], donation: Donation | None = None) -> list[Any]:
-        from anneal import device
-
         target = device.target()
         executable = executables.get(target)
         if executable is None:

@@ -105,29 +105,40 @@ def build(op: Op, *args: UOp | Scalar) -> UOp:
 
 def rewrite(
     roots: Sequence[UOp], rules: RuleSet, *, record: Callable[[Fired], None] | None = None,
-    carry: Carry | None = None,
+    carry: Carry | None = None, given: Mapping[UOp, UOp] | None = None,
+    reads_given: Callable[[UOp], bool] | None = None,
 ) -> list[UOp]:  # fmt: skip
     """`roots` rewritten by `rules` to a fixpoint.
 
-    Every node is matched once its sources are final; a replacement is rewritten in turn. Raises
-    RewriteError, naming the rules, where a replacement leads back to what it replaced.
+    Every node is matched once its sources are final; a replacement is rewritten in turn. What these
+    rules have left as it is before is not asked again. `given` substitutes while it rewrites: the
+    final forms of some nodes, and which nodes they change. Raises RewriteError, naming the rules,
+    where a replacement leads back to what it replaced.
     """
-    done: dict[UOp, UOp] = {}
+    done: dict[UOp, UOp] = dict(given or {})
     match = rules.match
-    for u in toposort(roots):
+
+    def is_final(u: UOp) -> bool:
+        if u._settled is rules and (reads_given is None or not reads_given(u)):
+            done[u] = u  # noted now: another thread may be at other rules
+        return u in done
+
+    for u in toposort(roots, stop=is_final if carry is None else None):
         if u in done:
             continue
         new = u
-        for s in u.src:
-            if done[s] is not s:
-                new = rebuild(u, tuple([done[t] for t in u.src]))
-                break
-        final = done.get(new)
+        if u._settled is not rules or reads_given is not None and reads_given(u):
+            for s in u.src:
+                if done[s] is not s:
+                    new = rebuild(u, tuple([done[t] for t in u.src]))
+                    break
+        final = new if new._settled is rules else done.get(new)
         if final is None:
             matcher = match.get(new.op)
             hit = matcher(new) if matcher is not None else None
             final = new if hit is None else _settle(new, hit, rules, done, record)
             done[new] = final
+            final._settled = rules
         done[u] = final
         if carry is not None:
             carry(u, final)
@@ -162,6 +173,10 @@ def _settle(
         if u in done:
             stack.pop()
             continue
+        if u._settled is rules:
+            done[u] = u
+            stack.pop()
+            continue
         after = waiting.get(u)
         if after is not None:
             final = done.get(after)
@@ -190,6 +205,7 @@ def _settle(
         found = matcher(u) if matcher is not None else None
         if found is None:
             done[u] = u
+            u._settled = rules
             stack.pop()
         else:
             replace(u, found)

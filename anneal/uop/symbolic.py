@@ -6,7 +6,7 @@ node without recursion. `simplify(roots)` applies the symbolic ruleset.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from anneal.uop import dtypes, ops
 from anneal.uop.dtypes import DType
@@ -59,6 +59,16 @@ def simplify(
     from anneal.rules._symbolic import RULES
 
     return rewrite(roots, RULES, record=record, carry=carry)
+
+
+def simplified_with(root: UOp, given: Mapping[UOp, UOp], reads: Callable[[UOp], bool]) -> UOp:
+    """`root` with nodes in the place of others, in its simplest form, by one walk. `reads`: whether
+    a node changes with what is `given`; what is below one that does not is not looked at."""
+    from anneal.rules._symbolic import RULES
+
+    (settled,) = simplify([root])  # so that the walk ends at whatever does not read them
+    final = dict(zip(given, simplify(list(given.values())), strict=True))
+    return rewrite([settled], RULES, given=final, reads_given=reads)[0]
 
 
 def simplify_dim(d: Dim) -> Dim:

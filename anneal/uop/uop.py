@@ -17,7 +17,7 @@ import math
 import struct
 import weakref
 from _weakref import _remove_dead_weakref  # type: ignore[attr-defined]
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple, Union
@@ -69,10 +69,11 @@ class UOp:
     """One node. `traced`: the number of the newest PARAM below it; 0: there is none but of a Body,
     which belongs to no trace. `value`: a node that already holds its value
     (a BUFFER after it was computed; the argument a PARAM stands for); `depth`: the longest way down
-    to a leaf."""
+    to a leaf. What was found out about it is kept with it: `_bounds`, `_free`, and `_settled`, the
+    ruleset that was last seen to leave it as it is."""
 
-    __slots__ = ("__weakref__", "_bounds", "_free", "arg", "depth", "dtype", "op", "shape", "src",
-                 "traced", "value")  # fmt: skip
+    __slots__ = ("__weakref__", "_bounds", "_free", "_settled", "arg", "depth", "dtype", "op",
+                 "shape", "src", "traced", "value")  # fmt: skip
     op: Op
     dtype: DType
     src: tuple[UOp, ...]
@@ -83,6 +84,7 @@ class UOp:
     value: UOp | None
     _bounds: tuple[Any, Any] | None
     _free: frozenset[UOp] | None
+    _settled: object
 
     def __new__(cls, op: Op, dtype: DType, src: tuple[UOp, ...] = (), arg: Any = None) -> UOp:
         key = (op, dtype, src, arg)
@@ -95,7 +97,7 @@ class UOp:
                 return known
         self = object.__new__(cls)
         self.op, self.dtype, self.src, self.arg = op, dtype, src, arg
-        self.value = self._bounds = self._free = None
+        self.value = self._bounds = self._free = self._settled = None
         traced = max(arg[0], 0) if op is ops.PARAM else 0
         shape: Shape = ()
         depth = -1
@@ -159,7 +161,7 @@ class UOp:
 
     def alu(self, op: Op, *others: UOp | Scalar) -> UOp:
         """An elementwise op on self and others of one dtype; Python scalars become constants."""
-        srcs = tuple(o if isinstance(o, UOp) else const(o, self.dtype) for o in others)
+        srcs = [o if isinstance(o, UOp) else const(o, self.dtype) for o in others]
         return UOp(op, dtypes.bool_ if op in ops.COMPARISONS else self.dtype, (self, *srcs))
 
     def __add__(self, o: UOp | Scalar) -> UOp:
@@ -426,7 +428,7 @@ def new_buffer(storage: Any, dtype: DType, shape: Shape) -> UOp:
     self = object.__new__(UOp)
     self.op, self.dtype, self.src, self.arg = ops.BUFFER, dtype, (), (storage, shape)
     self.shape, self.traced, self.depth = shape, 0, 0
-    self.value = self._bounds = self._free = None
+    self.value = self._bounds = self._free = self._settled = None
     return self
 
 
@@ -642,20 +644,25 @@ def toposort(roots: Iterable[UOp], stop: Callable[[UOp], bool] | None = None) ->
     Below a node for which `stop` is true the walk does not go (the node itself is listed).
     """
     done: dict[UOp, None] = {}
-    todo: list[UOp] = list(roots)[::-1]
-    while todo:
-        u = todo[-1]
-        if u in done:
-            todo.pop()
-            continue
-        if u.src and not (stop is not None and stop(u)):
-            pending = [s for s in u.src if s not in done]
-            if pending:
-                todo.extend(reversed(pending))
+    # The nodes on the way down to where the walk is, and what is left of their users' sources.
+    path: list[UOp] = []
+    outer: list[Iterator[UOp]] = []
+    left = iter(roots)
+    while True:
+        for u in left:
+            if u in done:
                 continue
-        done[u] = None
-        todo.pop()
-    return list(done)
+            if u.src and (stop is None or not stop(u)):
+                path.append(u)
+                outer.append(left)
+                left = iter(u.src)
+                break
+            done[u] = None
+        else:
+            if not path:
+                return list(done)
+            done[path.pop()] = None
+            left = outer.pop()
 
 
 def rebuild(u: UOp, src: tuple[UOp, ...]) -> UOp:

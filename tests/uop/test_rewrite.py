@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+
 import pytest
 
 from anneal.rules._symbolic import RULES
 from anneal.uop import dtypes, ops
 from anneal.uop.rewrite import Fired, RewriteError, RuleSet, rewrite
-from anneal.uop.symbolic import bounds, simplify, simplify_dim
-from anneal.uop.uop import UOp, const, param, rebuild, toposort, var
+from anneal.uop.symbolic import bounds, simplified_with, simplify, simplify_dim
+from anneal.uop.uop import UOp, const, param, rebuild, substitute, toposort, var
 from anneal.uop.upat import load, parse
 
 F32 = dtypes.float32
@@ -50,6 +53,62 @@ def test_says_what_stands_for_every_node() -> None:
     simplify([total], carry=stands.__setitem__)
     assert stands[one] is x and stands[total] is x + 7
     assert stands[product] is const(0, dtypes.int32).expand((4,))
+
+
+def _counting(text: str) -> tuple[RuleSet, list[UOp]]:
+    """Rules, and the nodes that they were asked about."""
+    asked: list[UOp] = []
+
+    def noted(op: ops.Op) -> Callable[[UOp], tuple[UOp, int] | None]:
+        def match(u: UOp) -> tuple[UOp, int] | None:
+            asked.append(u)
+            return made.match[op](u) if op in made.match else None
+
+        return match
+
+    made = rules(text)
+    asks = {op: noted(op) for op in (ops.SIN, ops.COS, ops.EXP, ops.ADD)}
+    return RuleSet(made.rules, asks), asked
+
+
+def test_what_rules_have_left_is_not_asked_again() -> None:
+    both, asked = _counting('a sin(x) -> cos(x) ""')
+    x = param(F32, ())
+    y = x.alu(ops.SIN).alu(ops.EXP) + x
+    (first,) = rewrite([y], both)
+    asked.clear()
+    assert rewrite([first], both) == [first] and asked == []
+    (more,) = rewrite([first.alu(ops.SIN)], both)
+    assert more is first.alu(ops.COS)
+    assert [u.op for u in asked] == [ops.SIN, ops.COS]
+    others, asked_too = _counting('b cos(x) -> exp(x) ""')
+    assert rewrite([first], others) == [x.alu(ops.EXP).alu(ops.EXP) + x] and asked_too
+
+
+def test_all_nodes_are_told_of_where_nothing_changes() -> None:
+    y = (param(F32, ()) + 2.5).alu(ops.EXP)
+    simplify([y])
+    stands: dict[UOp, UOp] = {}
+    simplify([y], carry=stands.__setitem__)
+    assert stands == {u: u for u in toposort([y])}
+
+
+def test_a_substitution_while_rewriting_is_one_before_it() -> None:
+    rng = random.Random(0)
+    for _ in range(200):
+        i, j, n = var("i", 0, 63), var("j", 0, 7), var("n", 1, 9)
+        found = [i, j, n, i * n, const(3, dtypes.index)]
+        for _ in range(12):
+            a, b = rng.choice(found), rng.choice(found)
+            c = rng.randint(1, 16)
+            found.append(rng.choice([a + b, a * c + b, a // c, a % c, a - b]))
+        (whole,) = simplify([found[-1]])
+        below: dict[UOp, bool] = {}
+        for u in toposort([whole]):
+            below[u] = u is i or any(below[s] for s in u.src)
+        value = rng.choice([const(rng.randint(0, 63), dtypes.index), j * 8 + 1])
+        got = simplified_with(whole, {i: value}, below.__getitem__)
+        assert got is simplify(substitute([whole], {i: value}))[0]
 
 
 def test_cycle_is_named() -> None:
