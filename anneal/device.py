@@ -112,12 +112,14 @@ class HostStorage:
     __slots__ = ("__weakref__", "address", "data", "shared", "spent")
 
     def __init__(self, data: np.ndarray[Any, Any]) -> None:
-        self.data = data
-        data.setflags(write=False)
         base: Any = data.base
         while base is not None and hasattr(base, "flags"):
             base.flags.writeable = False  # a view of what may be written could be made writable
             base = base.base
+        if base is not None and not getattr(base, "readonly", True):
+            data = data.copy()  # as could one of a buffer that is no array
+        self.data = data
+        data.setflags(write=False)
         self.shared = False
         self.address = 0
         self.spent: Sequence[Any] = ()

@@ -56,6 +56,18 @@ def test_nothing_that_numpy_writes_reaches_an_array(
     assert x.tolist() == before == make().tolist()
 
 
+def test_nothing_writes_what_another_device_gave(device: str) -> None:
+    with anneal.default_device("webgpu"):
+        w = anp.ones(3)
+        w.tolist()
+    for x in (anneal.jit(lambda x: x)(w), anneal.jit(lambda x: (x, x * 2))(w)[0]):
+        data = np.asarray(x)
+        with contextlib.suppress(ValueError):
+            data.flags.writeable = True
+            data[...] = 7
+        assert x.tolist() == w.tolist() == [1, 1, 1]
+
+
 def test_the_users_data_are_copied() -> None:
     data = np.arange(4, dtype=np.float32)
     x, y = anp.asarray(data), anneal.jit(lambda x: x)(data)

@@ -19,7 +19,6 @@ import anneal
 import anneal.numpy as anp
 from anneal import provenance
 from anneal.errors import ConcretizationTypeError, NonDifferentiableError, UnexpectedTracerError
-from anneal.lowering.rangeify import without_masks
 from anneal.lowering.split import split_long
 from anneal.provenance import Lines, Table, lines_of, recording
 from anneal.uop import dtypes, ops
@@ -159,17 +158,6 @@ def test_a_scatter_into_a_sum_is_of_both_lines() -> None:
     (out,) = split_long([base + added], table.carry)
     assert out.op is ops.SCATTER and out.src[2] is not base
     assert set(table.of(out)) == {A, B}
-
-
-def test_who_asks_a_rectified_value_for_its_mask_keeps_its_line() -> None:
-    x, other = param(dtypes.float32, (6,)), param(dtypes.float32, (6,))
-    mask = (x < 0) | x.eq(0)
-    h = mask.where(0, x)
-    y = mask.where(other, h)
-    table = Table({mask: (A,), h: (B,), y: (C,)})
-    _, new = without_masks([h, y], table.carry)
-    assert new.src[0] is h.eq(0)
-    assert table.of(new) == table.of(new.src[0]) == (C,)
 
 
 PROGRAMS = {

@@ -204,7 +204,7 @@ def test_the_last_used_ones_are_kept(folder: Path) -> None:
 def test_the_command_counts_and_clears(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert written(Runtime(1), 3) == 3
     assert main(["cache"]) == 0
-    assert "objects 2," in capsys.readouterr().out
+    assert "objects   2," in capsys.readouterr().out
     assert main(["cache", "clear"]) == 0
     assert "removed 2 objects, 0.0 MB" in capsys.readouterr().out
     assert objects.OBJECTS.totals()[0] == 0

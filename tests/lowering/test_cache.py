@@ -411,7 +411,7 @@ def test_a_setting_that_is_no_folder(
     assert main(["cache"]) in (0, 2)
     assert main(["cache", "clear"]) in (0, 2)
     said = capsys.readouterr()
-    assert said.err.count("\n") + said.out.count("\n") <= 5
+    assert said.err.count("\n") + said.out.count("\n") <= 6
     assert "removed" not in said.out or "removed nothing" in said.out
 
 
