@@ -8,10 +8,11 @@ outermost loop in, so what does not change in a loop is computed before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from anneal.kernel.expand import expanded
+from anneal.kernel.guards import without_guards
 from anneal.kernel.ir import (
     Kernel,
     argument,
@@ -70,14 +71,15 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """`body` for every count of `range`. `reductions` run through it: where `first`, they begin
-    here. `folds` end the innermost body."""
+    """`body` for every count of `range`, or no more than `count` of them. `reductions` run through
+    it: where `first`, they begin here. `folds` end the innermost body."""
 
     range: UOp
     body: list[Instruction]
     reductions: tuple[UOp, ...] = ()
     first: bool = True
     folds: tuple[Fold, ...] = ()
+    count: UOp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +123,21 @@ _NONE: frozenset[UOp] = frozenset()
 _GIVEN = frozenset({ops.CONST, ops.RANGE, ops.VAR})
 
 
-def linearize(kernel: Kernel) -> list[Instruction]:
-    """The instructions of one invocation."""
-    linear = _Linearizer(expanded(kernel.body))
+def linearize(kernel: Kernel, counted: bool = False) -> list[Instruction]:
+    """The instructions of one invocation. Where `counted`, a guard that all effects of a loop have
+    is the number of its iterations."""
+    body = expanded(kernel.body)
+    counts: dict[tuple[UOp, UOp], UOp] = {}
+    if counted:
+        body, counts = without_guards(body)
+    linear = _Linearizer(body, counts)
     linear.effect(linear.body)
     return linear.levels[0].out
 
 
 class _Linearizer:
-    def __init__(self, body: UOp) -> None:
-        self.body = body
+    def __init__(self, body: UOp, counts: Mapping[tuple[UOp, UOp], UOp]) -> None:
+        self.body, self.counts = body, counts
         self.levels = [_Level(None)]
         # Reductions below each node, and those that it reads without memory between.
         self.below: dict[UOp, frozenset[UOp]] = {}
@@ -227,7 +234,8 @@ class _Linearizer:
             for e in u.src:
                 self.effect(e)
         elif u.op is ops.END:
-            self._nest(u.src[1:], lambda: self.effect(u.src[0]))
+            counts = {r: self.counts[u, r] for r in u.src[1:] if (u, r) in self.counts}
+            self._nest(u.src[1:], counts, lambda: self.effect(u.src[0]))
         else:
             memory, index, value, *gate = u.src
             for e in memory.src[1:] if memory.op is ops.AFTER else ():
@@ -239,20 +247,22 @@ class _Linearizer:
                 self._out(Barrier())  # one invocation writes what others, too, have read
             self._out(Put(place, what, self.value(gate[0]) if gate else None, self._counted))
 
-    def _nest(self, ranges: Sequence[UOp], inside: Callable[[], None]) -> None:
+    def _nest(self, ranges: Sequence[UOp], counts: Mapping[UOp, UOp],
+              inside: Callable[[], None]) -> None:  # fmt: skip
         if not ranges:
             return inside()
         r, *rest = ranges
         if kind_of(r) != "loop":
             before, self._counted = self._counted, self._counted | {r}
-            self._nest(rest, inside)
+            self._nest(rest, counts, inside)
             self._counted = before
             return None
+        count = self.value(counts[r]) if r in counts else None
         level = _Level(r)
         self.levels.append(level)
-        self._nest(rest, inside)
+        self._nest(rest, counts, inside)
         self.levels.pop()
-        self._out(Loop(r, level.out))
+        self._out(Loop(r, level.out, count=count))
         return None
 
     # -- values -------------------------------------------------------------------------------

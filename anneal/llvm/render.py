@@ -83,7 +83,7 @@ class _Renderer:
             self.entry.append(f"{name} = load {what}, ptr {slot}")
             self.names[u] = name
         chunks = self._chunk()
-        self._all(linearize(self.kernel))
+        self._all(linearize(self.kernel, counted=True))
         source = "\n".join([
             "define void @kernel(ptr noalias %arguments, i64 %chunk, ptr noalias %scratch) {",
             "entry:", *[f"  {line}" for line in self.entry], "  br label %body", "body:",
@@ -359,7 +359,11 @@ class _Renderer:
         name = self._fresh("L")[1:]
         counter, size = f"%{name}", self._size(i.range)
         start = {m: carried.get(m, self._start(m)) for m in i.reductions}
-        if lo(i.range.src[0]) < 1:
+        may_be_none = i.count is not None or lo(i.range.src[0]) < 1
+        if i.count is not None:
+            size = self._let(self._intrinsic("smin", dtypes.index, 1, ("i64", size),
+                                             ("i64", self._value(i.count, 1))))  # fmt: skip
+        if may_be_none:
             self._out(f"br label %{name}c")
             self._label(f"{name}c")
             some = self._let(f"icmp sgt i64 {size}, 0")
@@ -386,7 +390,7 @@ class _Renderer:
               f"[{start[m]}, %{name}p], [{ended[m]}, %{latch}]" for m in i.reductions],
         ]  # fmt: skip
         self._label(f"{name}e")
-        if lo(i.range.src[0]) < 1:
+        if may_be_none:
             for m in i.reductions:
                 kind = self._type(m.dtype, self._partial(m))
                 ended[m] = self._let(f"phi {kind} [{start[m]}, %{entered}], "
