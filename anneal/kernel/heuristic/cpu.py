@@ -49,6 +49,8 @@ _ROWS, _VECTORS = 8, 3
 # Tiles of rows for which a packed panel of the other operand stays in the second cache, and the
 # length of a sum between two visits of the output.
 _TILES, _BLOCK = 16, 256
+# Rows of a factor that is not packed that are read side by side: as many streams as a core follows.
+_STREAMS = 16
 # Rows from which packing pays: each element of the panel is read once for every tile of them.
 _LEAST_ROWS_TO_PACK = 32
 # Accumulators of a sum beside its vector: as many as an addition takes cycles.
@@ -172,8 +174,11 @@ def _pack(c: Choices, p: Product, rows: int, outer: list[str], row: str, column:
     stay near."""
     k = [name_of(r) for r in p.k]
     longest = max(p.k, key=extent)
+    right, left = _read_by(p.right, p.j), _read_by(p.left, p.i) if p.i is not None else None
+    packs = right is not None and (rows >= _LEAST_ROWS_TO_PACK or stride(right, p.j) != 1)
+    block = _BLOCK if packs else max(_STREAMS, extent(longest) // _BLOCK)
     if len(p.k) == 1 and extent(longest) > 2 * _BLOCK:
-        name, part = name_of(longest), part_of(extent(longest), _BLOCK)
+        name, part = name_of(longest), part_of(extent(longest), block)
         c.take("blocks of the sum", "SPLIT", name, part)
         inner = next((n for n in outer[1:] if n), None)
         held = inner is not None and c.take("the output holds the sum so far", "CACHE",
@@ -181,8 +186,7 @@ def _pack(c: Choices, p: Product, rows: int, outer: list[str], row: str, column:
         if not held:
             c.take("sums of partial sums", "GROUP", f"{name}/{part}")
         k = [f"{name}%{part}"]
-    right, left = _read_by(p.right, p.j), _read_by(p.left, p.i) if p.i is not None else None
-    if right is not None and (rows >= _LEAST_ROWS_TO_PACK or stride(right, p.j) != 1):
+    if right is not None and packs:
         inside = [n for n in outer[1:] if n.startswith(name_of(p.j))]
         c.take("a panel in the order of its use", "STAGE", memory_of(right).arg, *inside[-1:], *k,
                column, lanes)  # fmt: skip
