@@ -232,7 +232,7 @@ class _Renderer:
             return self._load_one(u, self._address(place), gate)
         contiguous = place.step == 1 and (place.base is None or width_of(place.base) == 1)
         if not spread:
-            raw = self._splat(self._load_raw(u, self._address(place), gate, 0), u.dtype, lanes)
+            raw = self._splat(self._load_raw(u, self._address(place), gate, -1), u.dtype, lanes)
             return self._select(u, raw, lanes)
         if contiguous:
             return self._load_vector(u, self._address(place), lanes)

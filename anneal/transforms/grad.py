@@ -30,7 +30,16 @@ from anneal.rules.gradient import in_accumulator, wider
 from anneal.transforms import trace
 from anneal.transforms.fold import fold
 from anneal.uop import ops
-from anneal.uop.call import Body, Task, all_nodes, inlined, results_read, run, sources_of
+from anneal.uop.call import (
+    Body,
+    Task,
+    all_nodes,
+    inlined,
+    next_slot,
+    results_read,
+    run,
+    sources_of,
+)
 from anneal.uop.dtypes import DType
 from anneal.uop.uop import Graph, UOp, const, slot, substitute, toposort
 
@@ -154,9 +163,9 @@ def _derivative(
     body: Body, results: tuple[int, ...], dtypes: tuple[DType, ...], wanted: tuple[int, ...],
     recompute: bool,
 ) -> Task[_Derivative]:  # fmt: skip
-    count = len(body.inputs)
     outputs = [body.outputs[i] for i in results]
-    given = [slot(count + j, dtype, u.shape)
+    free = next_slot(body)
+    given = [slot(free + j, dtype, u.shape)
              for j, (dtype, u) in enumerate(zip(dtypes, outputs, strict=True))]  # fmt: skip
     inputs = {p: p for p in body.inputs}
     nodes = tuple(all_nodes(Graph(body.inputs, body.outputs)))

@@ -1,8 +1,8 @@
 """Graphs as values: Bodies, which CALLs hold, and what is done to calls.
 
-A Body is closed: its leaves are constants and its inputs, which are `slot`s 0, 1, ... and VARs.
-It is interned and weakly held, as nodes are, so that equal graphs are one Body, and nodes that hold
-it are equal. Walks do not enter it; who wants to asks for `bodies`.
+A Body is closed: its leaves are constants and its inputs, which are `slot`s and VARs. It is
+interned and weakly held, as nodes are, so that equal graphs are one Body, and nodes that hold it
+are equal. Walks do not enter it; who wants to asks for `bodies`.
 
     call = UOp(CALL, void, operands, (body, recompute))      UOp(GET, dtype, (call,), i)
 """
@@ -91,6 +91,12 @@ def body_of(inputs: Inputs, outputs: tuple[UOp, ...]) -> Body:
         with _lock:
             found = _bodies.setdefault(key, made)
     return found
+
+
+def next_slot(body: Body) -> int:
+    """The number of a `slot` that the Body does not have, nor any after it: a part of another has
+    some of its."""
+    return 1 + max((-1 - p.arg[0] for p in body.inputs if p.op is ops.PARAM), default=-1)
 
 
 def live_bodies() -> int:

@@ -110,3 +110,20 @@ def test_a_setting_that_changes_between_calls_is_seen(monkeypatch: pytest.Monkey
     monkeypatch.delenv("ANNEAL_FUSE")
     f(x)
     assert anneal.stats()["graphs_compiled"] == before + 1
+
+
+@pytest.mark.parametrize("widths", [((1, 1), (1, 1)), ((3, 0), (1, 2)), ((0, 2), (20, 0))])
+def test_lanes_that_share_an_element_and_not_its_gate(widths: tuple[tuple[int, int], ...]) -> None:
+    """A row's statistic, or an operand of one column, in a padding: some lanes read it, or none."""
+    x = np.random.default_rng(0).standard_normal((8, 64)).astype(F)
+    column = x[:, :1].copy()
+    np.testing.assert_array_equal(
+        anneal.jit(lambda x, b: anp.pad(x + b, widths))(x, column), np.pad(x + column, widths)
+    )
+    centred = anneal.jit(lambda x: anp.pad(x - x.mean(-1, keepdims=True), widths))(x)
+    np.testing.assert_allclose(centred, np.pad(x - x.mean(-1, keepdims=True), widths), atol=1e-6)
+    soft = anneal.jit(lambda x: anp.pad(anneal.nn.softmax(x), widths))(x)
+    e = np.exp(x - x.max(-1, keepdims=True))
+    np.testing.assert_allclose(soft, np.pad(e / e.sum(-1, keepdims=True), widths), rtol=1e-5)
+    twice = anneal.jit(lambda x: (lambda p: p - 0.5 * p)(anp.pad(x, widths)))(x[:3, :1])
+    np.testing.assert_array_equal(twice, 0.5 * np.pad(x[:3, :1], widths))

@@ -200,3 +200,25 @@ def test_no_accumulator_takes_more_than_some_hundreds(
         lengths = [math.prod(count_of(r) or 0 for r in u.src[1:]) for u in sums]
         assert max(lengths) <= 512
         assert math.prod(lengths) >= math.prod(sizes)
+
+
+def test_several_long_sums_over_shared_ranges_are_cut_once() -> None:
+    """Each cut is of the sum that is too long, and makes it shorter, or is left."""
+    z, v = np.ones((48, 64), np.float32), np.ones((1, 64), np.float32)
+
+    def f(z: Any, v: Any) -> Any:
+        b = anp.broadcast_to((anp.roll(z, 5, 1) - 0.5 * z)[None], (3, 48, 64)) ** 2
+        parts = (b @ (v.T * 2.0)) * 0.125, b
+        return sum((q * anp.cos(anp.arange(q.size).reshape(q.shape).astype("float32"))).sum()
+                   for q in parts)  # fmt: skip
+
+    for target in (CPU, SOFTWARE):
+        graph = anneal.jit(anneal.value_and_grad(f, argnums=(0, 1))).lower(z, v).graph
+        kernels = [x.kernel for x in lower(graph, Limits(32, target=target), frozenset()).launches]
+        assert max(len(n.text.splitlines()[0]) for k in kernels for n in k.nests) < 2000  # Opts
+    with anneal.default_device("cpu"):
+        got = anneal.jit(anneal.value_and_grad(f, argnums=(0, 1)))(z, v)
+    with anneal.default_device("interpreter"):
+        want = anneal.value_and_grad(f, argnums=(0, 1))(z, v)
+    for g, w in zip(tree.leaves(got), tree.leaves(want), strict=True):
+        np.testing.assert_allclose(np.asarray(g), np.asarray(w), 1e-4, 1e-3)

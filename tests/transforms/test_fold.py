@@ -152,6 +152,23 @@ def test_results_that_are_not_asked_for() -> None:
     np.testing.assert_allclose(anneal.jit(anneal.grad(program))(X, X), 2 * np.cos(X), rtol=1e-5)
 
 
+@pytest.mark.parametrize("read", [(1,), (0,), (2,), (0, 2), (1, 2)])
+def test_derivatives_of_calls_whose_results_are_read_in_part(read: tuple[int, ...]) -> None:
+    """What a call lost, operands and all, makes no room for a cotangent of the same shape."""
+
+    def program(mark: Mark) -> Callable[..., Any]:
+        inner = mark(lambda a, b, c: (anp.sin(a), anp.tanh(b), a * b + anp.cos(c)))
+
+        def outer(x: Any) -> Any:
+            results = inner(x * 3, x, x + 1)
+            return anp.sin(sum([results[i] for i in read], 0 * x))
+
+        return mark(outer)
+
+    same(program, np.float32(0.7))
+    same(program, np.linspace(-1, 1, 5, dtype=np.float32))
+
+
 def test_sizes() -> None:
     def program(mark: Mark) -> Callable[..., Any]:
         f = mark(lambda x: (x * 2).sum() + x.sum(0))

@@ -244,13 +244,13 @@ def tile_of_sums(c: Choices) -> None:
 def short_sums(c: Choices) -> None:
     """Long sums of floats become sums of partial sums, each of some hundreds of elements."""
     done: set[str] = set()
-    while (r := _too_long(c.kernel, done)) is not None:
-        done.add(name_of(r))
-        _cut(c, r)
+    while (found := _too_long(c.kernel, done)) is not None:
+        done.add(name_of(found[1]))
+        _cut(c, *found)
 
 
-def _too_long(kernel: Kernel, done: set[str]) -> UOp | None:
-    """The range of a sum within which the sum of the inner ones becomes too long."""
+def _too_long(kernel: Kernel, done: set[str]) -> tuple[UOp, UOp] | None:
+    """A sum, and its range within which the sum of the inner ones becomes too long."""
     for u in kernel.nodes:
         if u.op is not ops.REDUCE or u.arg[0] != "add" or not u.dtype.is_float:
             continue
@@ -260,15 +260,14 @@ def _too_long(kernel: Kernel, done: set[str]) -> UOp | None:
         count = 1
         for r in reversed(loops):
             if count * extent(r) > _PART and name_of(r) not in done:
-                return r
+                return u, r
             count *= extent(r)
     return None
 
 
-def _cut(c: Choices, r: UOp) -> None:
-    """Partial sums of what is inside of `r`, or of a part of it; sums of them over the rest of it,
-    and of those over each range outside, so that what is near in memory is added first."""
-    (u, *_) = [u for u in c.kernel.nodes if u.op is ops.REDUCE and r in u.src[1:]]
+def _cut(c: Choices, u: UOp, r: UOp) -> None:
+    """Partial sums of `u` inside of `r`, or of a part of it; sums of them over the rest of it, and
+    of those over each range outside, so that what is near in memory is added first."""
     loops = [q for q in u.src[1:] if kind_of(q) == "loop"]
     place = loops.index(r)
     inner = math.prod(map(extent, loops[place + 1 :]))
@@ -276,9 +275,8 @@ def _cut(c: Choices, r: UOp) -> None:
     why = "sums of partial sums"
     for q in loops[:place]:
         c.take(why, "GROUP", name_of(q))
-    if part > 1 and c.take(why, "SPLIT", name, part):
-        name = f"{name}/{part}"
-    c.take(why, "GROUP", name)
+    if part < 2 or not c.take_all(why, ("SPLIT", name, part), ("GROUP", f"{name}/{part}")):
+        c.take(why, "GROUP", name)
 
 
 def part_of(size: int, most: int) -> int:
