@@ -65,7 +65,8 @@ _WHOLE = 1.5 * 2.0**23
 def _whole(x: UOp) -> tuple[UOp, UOp]:
     """The whole number nearest to x, |x| < 2**22: as a float, and as bits that end in it."""
     moved = _opaque(x + _WHOLE)
-    return moved - _WHOLE, _bits(moved)
+    # Or drivers would subtract it from x + _WHOLE, computed at once where they know x.
+    return _opaque(moved - _WHOLE), _bits(moved)
 
 
 def _scaled(y: UOp, n: UOp) -> UOp:

@@ -10,7 +10,7 @@ import pytest
 from anneal.interpret import evaluate, numpy_dtype
 from anneal.kernel.decompose import decompose
 from anneal.kernel.interpret import interpret
-from anneal.kernel.ir import Kernel, argument, axis, end, load, store
+from anneal.kernel.ir import Kernel, argument, axis, block, end, load, store
 from anneal.kernel.opts import apply, parse
 from anneal.kernel.target import CPU, WEBGPU
 from anneal.uop import dtypes, ops
@@ -104,6 +104,24 @@ def test_functions_have_the_same_bits_on_every_device(op: ops.Op) -> None:
     for got in (on_cpu(vectorised(kernel), memory), *gpu):
         same = same_bits(got[0], expected)
         assert same.all(), [a[~same][:3] for a in given]
+
+
+@pytest.mark.parametrize("op", FUNCTIONS, ids=str)
+def test_functions_of_constants_have_the_same_bits(op: ops.Op) -> None:
+    """Drivers compute with numbers that they know in an order of their own."""
+    known = [0.1257, 2.5, -0.3, 7.75, -5.125, 0.7, 1.3, 33.3, -0.01, 20.5, 1e-3, 88.1]
+    out = argument(0, F, 2 * len(known))
+    values = [const(c, F).alu(op, *[const(e, F)] * (op.arity - 1)) for c in known for e in (2, 0.7)]
+    if op is ops.POW:
+        values[::2] = [const(2, F).alu(op, const(c, F)) for c in known]
+    body = block(*[store(out, const(n, dtypes.index), v) for n, v in enumerate(values)])
+    kernel = decompose(Kernel(body), CPU)
+    memory = {0: np.zeros(len(values), np.float32)}
+    want = interpret(kernel, memory)[0].view(np.uint32)
+    for run in (on_cpu, on_webgpu):
+        got = run(kernel, memory)[0]
+        nan = np.isnan(got) & np.isnan(want.view(np.float32))
+        np.testing.assert_array_equal(np.where(nan, 0, got.view(np.uint32)), np.where(nan, 0, want))
 
 
 @pytest.mark.parametrize("dtype", [dtypes.float16, dtypes.bfloat16], ids=str)
