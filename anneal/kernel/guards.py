@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from anneal.kernel.ir import free, kind_of, load, store, terms
+from anneal.kernel.ir import conjuncts, free, kind_of, load, store, terms
 from anneal.uop import dtypes, ops
 from anneal.uop.symbolic import simplify
 from anneal.uop.uop import UOp, const, rebuild, toposort
@@ -51,18 +51,9 @@ def _common_guards(effect: UOp, r: UOp) -> list[UOp]:
     """The comparisons that every STORE that depends on `r` is guarded by: others are outside of its
     loop."""
     below = toposort([effect], stop=lambda u: r not in free(u))
-    gates = [_conjunction(u.src[3]) if len(u.src) > 3 else []
+    gates = [conjuncts(u.src[3]) if len(u.src) > 3 else []
              for u in below if u.op is ops.STORE and r in free(u)]  # fmt: skip
     return [g for g in gates[0] if all(g in other for other in gates[1:])] if gates else []
-
-
-def _conjunction(gate: UOp) -> list[UOp]:
-    """What a gate is the conjunction of."""
-    found = [gate]
-    for u in found:
-        if u.op is ops.AND:
-            found += u.src
-    return [u for u in found if u.op is not ops.AND]
 
 
 def _ends(guard: UOp, r: UOp, outer: Sequence[UOp]) -> bool:

@@ -196,6 +196,18 @@ def terms(index: UOp) -> dict[UOp | None, int]:
     return out
 
 
+def conjuncts(gate: UOp) -> list[UOp]:
+    """What a gate is the conjunction of; the gate alone, if it is none."""
+    found, todo = [], [gate]
+    while todo:
+        u = todo.pop()
+        if u.op is ops.AND:
+            todo += u.src
+        else:
+            found.append(u)
+    return found
+
+
 def loops_around(kernel: Kernel) -> dict[UOp, frozenset[UOp]]:
     """The ranges in whose loops each range counts: what depends on a range is computed in its loop,
     and so in all loops around that."""

@@ -18,6 +18,7 @@ from anneal.kernel.ir import (
     PARALLEL,
     SPACES,
     Kernel,
+    conjuncts,
     count_of,
     free,
     kind_of,
@@ -305,7 +306,7 @@ def _spans(u: UOp) -> list[_Span]:
     as those of a split with a tail, are one part: of splits of splits the outermost first."""
     rest = {a: c for a, c in terms(u.src[1]).items() if a is not None}
     out: list[_Span] = []
-    limits = _limits(u.src[3]) if len(u.src) > 3 else []
+    limits = [g for g in conjuncts(u.src[3]) if g.op is ops.LT] if len(u.src) > 3 else []
     for limit in sorted(limits, key=lambda n: -len(terms(n.src[0]))):
         inner = {a: c for a, c in terms(limit.src[0]).items() if a is not None}
         least = min(inner.values(), default=0)
@@ -371,18 +372,6 @@ def _is_one_to_one(number: UOp) -> bool:
             return False
         below += step * (hi(r.src[0]) - 1)
     return True
-
-
-def _limits(gate: UOp) -> list[UOp]:
-    """The comparisons of which a gate is the conjunction."""
-    found, todo = [], [gate]
-    while todo:
-        u = todo.pop()
-        if u.op is ops.AND:
-            todo += u.src
-        elif u.op is ops.LT:
-            found.append(u)
-    return found
 
 
 def check_limits(kernel: Kernel, target: Target) -> str | None:

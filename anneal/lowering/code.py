@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -121,12 +121,13 @@ def kernels_for(jobs: Sequence[Job], params: tuple[Param, ...], limits: Limits,
 def kernels_of_nest(c: Choices, limits: Limits) -> tuple[_Bound, ...]:
     """The device's kernels for one nest in shape. Raises Unfit."""
     nest = c.kernel
-    return _written_kernels([launches(nest)], {nest.name: c}, limits, nest.key, 0, None)
+    return _written_kernels([launches(nest)], [c], limits, nest.key, 0, None)
 
 
-def _written_kernels(steps: list[list[Nest]], choices: Mapping[str, Choices], limits: Limits,
+def _written_kernels(steps: list[list[Nest]], choices: Sequence[Choices], limits: Limits,
                      text: str, flops: int, observe: Observer | None
                      ) -> tuple[_Bound, ...]:  # fmt: skip
+    chosen = {nest: c for step, c in zip(steps, choices, strict=True) for nest in step}
     for nest in (nest for step in steps for nest in step):
         if config.verify():
             verify(nest)
@@ -147,7 +148,7 @@ def _written_kernels(steps: list[list[Nest]], choices: Mapping[str, Choices], li
         kernel = Kernel(f"{'r' if reduces else 'e'}_{text[:6]}_{n}", launch.source, launch.grid,
                         launch.workgroup, tuple([bound[i] for i in launch.binds]),
                         0 if n else flops, launch.scratch,
-                        tuple([_scheduled(nest, choices[nest.name], limits)
+                        tuple([_scheduled(nest, chosen[nest], limits)
                                for nest in launch.nests]))
         made.append((kernel, launch.binds))
     return tuple(made)
@@ -203,10 +204,10 @@ def _problem(nest: Nest, target: Target) -> str | None:
 
 def _passes(jobs: Sequence[Job], count: int, limits: Limits,
             observe: Observer | None
-            ) -> tuple[list[list[Nest]], dict[str, Choices]]:  # fmt: skip
-    """From jobs to kernels in shape, for each nest those that run one after another; what was
-    chosen for each, by name."""
-    choices: dict[str, Choices] = {}
+            ) -> tuple[list[list[Nest]], list[Choices]]:  # fmt: skip
+    """From jobs to kernels in shape, for each nest those that run one after another, and what was
+    chosen for it."""
+    choices: list[Choices] = []
 
     def nest(jobs: Sequence[Job]) -> list[Nest]:
         """Statements as kernels: loop nests over named ranges."""
@@ -215,8 +216,8 @@ def _passes(jobs: Sequence[Job], count: int, limits: Limits,
 
     def shape(nests: list[Nest]) -> list[Nest]:
         """Opts: tiles, vectors, threads, workgroups."""
-        choices.update({one.name: _shaped(one, limits) for one in nests})
-        return [choices[one.name].kernel for one in nests]
+        choices.extend([_shaped(one, limits) for one in nests])
+        return [c.kernel for c in choices]
 
     def cut(nests: list[Nest]) -> list[list[Nest]]:
         """What all threads or workgroups must have finished is a launch of its own."""

@@ -17,6 +17,7 @@ from anneal.kernel.ir import (
     argument,
     axis,
     block,
+    conjuncts,
     end,
     free,
     load,
@@ -209,18 +210,10 @@ def _under(u: UOp, n: int, gate: UOp | None) -> UOp | None:
 
 def _is_gate_of(condition: UOp, yes: UOp, no: UOp) -> bool:
     """Whether `yes` gives `no` without the condition, by what its LOADs then give."""
+    wanted = set(conjuncts(condition))
     outside = {n: n.src[3] for n in toposort([yes], stop=lambda n: n.op in (ops.LOAD, *BINDERS))
-               if n.op is ops.LOAD and len(n.src) > 2 and condition in _conditions(n.src[2])}
+               if n.op is ops.LOAD and len(n.src) > 2 and wanted <= set(conjuncts(n.src[2]))}
     return bool(outside) and simplify(substitute([yes], outside))[0] is no
-
-
-def _conditions(gate: UOp) -> list[UOp]:
-    """What a conjunction is of, itself first."""
-    found = [gate]
-    for u in found:
-        if u.op is ops.AND:
-            found += u.src
-    return found
 
 
 def _is_about_indices(condition: UOp) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,15 +21,20 @@ class Lowered:
 
     def __init__(self, graph: Graph, donated: frozenset[int], name: str,
                  opts: tuple[tuple[str, str], ...] = ()) -> None:  # fmt: skip
-        from anneal import device
-
         self.graph = graph
-        self._limits = device.known_limits(opts)
         self.name = name
         self._donated = donated
+        self._opts = opts
+        self._context = contextvars.copy_context()  # a device is opened when it is asked for
 
     def __repr__(self) -> str:
         return f"<{self.name} lowered to {len(self.kernels)} kernels>"
+
+    @functools.cached_property
+    def _limits(self) -> Limits:
+        from anneal import device
+
+        return self._context.copy().run(device.known_limits, self._opts)
 
     @functools.cached_property
     def plan(self) -> Any:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import anneal
 import anneal.numpy as anp
 from anneal import nn
+from anneal.device import DeviceError
 from anneal.lowering import passes
 from anneal.lowering.limits import Limits
 from anneal.lowering.passes import Step
@@ -109,3 +112,23 @@ def test_an_observer_sees_every_pass_before_and_after() -> None:
         if b.name not in ("group", "nest"):  # which are given a part, or several things
             assert a.after is b.before
     assert all(s.doc and s.seconds >= 0 for s in steps)
+
+
+def test_kernels_are_for_the_device_that_was_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is opened when they are asked for, not for the graph."""
+    x = np.ones(3, np.float32)
+    with anneal.default_device("webgpu"):
+        there = anneal.jit(lambda x: x + 1).lower(x)
+    with anneal.default_device("cpu"):
+        here = anneal.jit(lambda x: x + 1).lower(x)
+        assert "@compute" in there.as_text("source")
+    assert "define void" in here.as_text("source")
+
+    def closed(*args: Any) -> Any:
+        raise DeviceError("no device is wanted")
+
+    monkeypatch.setattr("anneal.device.current", closed)
+    lowered = anneal.jit(lambda x: x + 1).lower(x)
+    assert "ADD" in lowered.as_text("graph")
+    with pytest.raises(DeviceError, match="wanted"):
+        lowered.as_text("kernels")

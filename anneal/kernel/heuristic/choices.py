@@ -73,7 +73,6 @@ class Choices:
         self.reasons += [(opt, why) for opt in steps]
         return True
 
-
     def give(self, why: str, opts: Sequence[Opt]) -> None:
         """Applies Opts that someone else chose. Raises Refused, with the Opt and the reason."""
         kernel = apply(self.kernel, opts, self.without_loops)

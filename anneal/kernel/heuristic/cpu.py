@@ -228,10 +228,9 @@ def _read_by(factor: UOp, r: UOp) -> UOp | None:
 def _keep_rows(c: Choices) -> None:
     """What several loops over a row compute at some cost is computed once, if it stays near."""
     for r in c.kernel.ranges:
-        again = computed_again(c.kernel, r)
-        loads = [u for u in toposort(again) if u.op is ops.LOAD and r in free(u)]
-        if (again and extent(r) <= _PANEL and all(stride(u, r) == 1 for u in loads)
-                and sum(u.op in _COSTLY and r in free(u) for u in toposort(again))):  # fmt: skip
+        below = [u for u in toposort(computed_again(c.kernel, r)) if r in free(u)]
+        if (extent(r) <= _PANEL and any(u.op in _COSTLY for u in below)
+                and all(stride(u, r) == 1 for u in below if u.op is ops.LOAD)):  # fmt: skip
             c.take("computed once for all loops over it", "KEEP", name_of(r))
 
 
