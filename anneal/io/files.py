@@ -43,7 +43,7 @@ def destination(path: str | Path) -> tuple[Path, os.stat_result | None]:
     """
     target = Path(os.path.realpath(path))
     try:
-        before = os.stat(path)
+        before = _status(path)
     except FileNotFoundError:
         _check(target.parent, os.W_OK | os.X_OK)
         return target, None
@@ -55,6 +55,17 @@ def destination(path: str | Path) -> tuple[Path, os.stat_result | None]:
     else:
         _check(Path(path), os.W_OK)
     return target, before
+
+
+def _status(path: str | Path) -> os.stat_result:
+    """What is at `path`. A file that another writer replaces just then has no name left, either:
+    it is not there when asked again."""
+    found = os.stat(path)
+    while found.st_nlink == 0:
+        before, found = found, os.stat(path)
+        if os.path.samestat(before, found):
+            break
+    return found
 
 
 def _replaceable(before: os.stat_result) -> bool:

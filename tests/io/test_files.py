@@ -90,6 +90,27 @@ def test_readers_see_whole_files_while_several_write_and_are_killed(tmp_path: Pa
     assert set(load_safetensors(path)) == {"n", "x"}
 
 
+def test_a_file_that_is_replaced_while_it_is_looked_at_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another writer has just taken the place of has no name: it is none to write into."""
+    path, other = tmp_path / "x", tmp_path / "other"
+    path.write_bytes(b"before")
+    other.write_bytes(b"")
+    gone = os.stat(other)
+    stale = os.stat_result([*gone[:3], 0, *gone[4:]])
+    look, looks = os.stat, iter([stale])
+
+    def racing(name: object, **options: object) -> os.stat_result:
+        mine = next(looks, None) if str(name) == str(path) else None
+        return mine or look(name, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", racing)
+    monkeypatch.setattr(Path, "write_bytes", None)  # in place: readers would see a part
+    write_whole(path, b"after")
+    assert path.read_bytes() == b"after" and names(tmp_path) == ["other", "x"]
+
+
 def await_line(p: subprocess.Popen[str]) -> None:
     assert p.stdout is not None and p.stdout.readline() == "ready\n"
 
